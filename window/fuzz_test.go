@@ -62,7 +62,7 @@ func FuzzContains(f *testing.F) {
 // follow time, and Oldest and Live agree with the window.
 func FuzzBuckets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ttl, width, at, later, clock int64) {
-		if width = width % longest.Milliseconds(); width < 0 {
+		if width %= longest.Milliseconds(); width < 0 {
 			width = -width
 		}
 		requireBuckets(t, anyWindow(ttl), width, at, later, clock)
