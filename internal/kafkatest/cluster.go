@@ -1,0 +1,107 @@
+package kafkatest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// patience is how long a helper waits for the cluster before it fails the
+// test. Nothing depends on its size.
+const patience = time.Minute
+
+// Cluster is a Kafka cluster that a test may use as it likes. It lives until
+// the test that made it ends. Its methods may be called concurrently.
+type Cluster struct {
+	// Fake is the kfake cluster behind it, for faults and control
+	// functions; nil for a real Kafka.
+	Fake *kfake.Cluster
+
+	brokers []string
+	dial    []kgo.Opt
+}
+
+// NewFake starts a kfake cluster of one broker on loopback. The options may
+// ask for more brokers, seed topics, and so on.
+func NewFake(t testing.TB, opts ...kfake.Opt) *Cluster {
+	t.Helper()
+	return newFake(t, nil, append([]kfake.Opt{kfake.NumBrokers(1)}, opts...))
+}
+
+// NewVirtual starts a kfake cluster of one broker without a network, for use
+// inside a testing/synctest bubble: all of its time is the bubble's. A client
+// reaches it only by Brokers together with DialOptions. For more brokers
+// give [kfake.Ports]: the ports are names, nothing listens there.
+func NewVirtual(t testing.TB, opts ...kfake.Opt) *Cluster {
+	t.Helper()
+	network := new(kfake.VirtualNetwork)
+	own := []kfake.Opt{kfake.Ports(9092), kfake.ListenFn(network.Listen)}
+	return newFake(t, []kgo.Opt{kgo.Dialer(network.DialContext)}, append(own, opts...))
+}
+
+func newFake(t testing.TB, dial []kgo.Opt, opts []kfake.Opt) *Cluster {
+	t.Helper()
+	fake, err := kfake.NewCluster(opts...)
+	require.NoError(t, err)
+	t.Cleanup(fake.Close)
+	return &Cluster{Fake: fake, brokers: fake.ListenAddrs(), dial: dial}
+}
+
+// Brokers returns the addresses of the brokers, host:port.
+func (c *Cluster) Brokers() []string {
+	return slices.Clone(c.brokers)
+}
+
+// DialOptions returns what a client needs beside Brokers to reach the
+// cluster: the dialer of the virtual network, and nothing for the others.
+func (c *Cluster) DialOptions() []kgo.Opt {
+	return slices.Clone(c.dial)
+}
+
+// Client returns a client of the cluster that is closed when the test ends.
+func (c *Cluster) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	cl := c.client(t, opts)
+	t.Cleanup(cl.Close)
+	return cl
+}
+
+func (c *Cluster) client(t testing.TB, opts []kgo.Opt) *kgo.Client {
+	t.Helper()
+	own := append(c.DialOptions(), kgo.SeedBrokers(c.brokers...))
+	cl, err := kgo.NewClient(append(own, opts...)...)
+	require.NoError(t, err)
+	return cl
+}
+
+// admin calls fn with an admin client of its own and a context that ends
+// after patience.
+func (c *Cluster) admin(t testing.TB, fn func(ctx context.Context, adm *kadm.Client)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cl := c.client(t, nil)
+	defer cl.Close()
+	fn(ctx, kadm.NewClient(cl))
+}
+
+// await asks done again and again until it is true; what names the thing that
+// is waited for.
+func await(ctx context.Context, t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			require.FailNow(t, "gave up waiting for "+what, "after %v", patience)
+		}
+	}
+}
