@@ -86,7 +86,7 @@ func (c *Cluster) admin(t testing.TB, fn func(ctx context.Context, adm *kadm.Cli
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cl := c.client(t, nil)
+	cl := c.client(t, []kgo.Opt{kgo.MetadataMinAge(10 * time.Millisecond)}) // see changes at once
 	defer cl.Close()
 	fn(ctx, kadm.NewClient(cl))
 }

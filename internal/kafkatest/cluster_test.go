@@ -33,14 +33,14 @@ func TestVirtual_TimeIsTheBubbles(t *testing.T) {
 		c := NewVirtual(t, kfake.Ports(1, 2, 3), kfake.SeedTopics(1, "slow"))
 		require.Len(t, c.Brokers(), 3)
 		begin := time.Now()
-		go func() {
-			time.Sleep(time.Hour)
-			c.Produce(t, &kgo.Record{Topic: "slow", Value: []byte("late")})
-		}()
-
 		cl := c.Client(t, kgo.ConsumeTopics("slow"))
-		fetches := cl.PollFetches(t.Context())
+		polled := make(chan kgo.Fetches, 1)
+		go func() { polled <- cl.PollFetches(t.Context()) }()
 
+		time.Sleep(time.Hour)
+		c.Produce(t, &kgo.Record{Topic: "slow", Value: []byte("late")})
+
+		fetches := <-polled
 		require.NoError(t, fetches.Err())
 		require.Equal(t, 1, fetches.NumRecords())
 		require.Equal(t, begin.Add(time.Hour), fetches.Records()[0].Timestamp)
