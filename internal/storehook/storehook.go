@@ -1,0 +1,23 @@
+// Package storehook lets this module's tests open a store over a file system of
+// their own, with segments small enough to fill. It is how faults are injected;
+// nothing else is.
+package storehook
+
+import "github.com/cockroachdb/pebble/v2/vfs"
+
+// Hooks are what a test may replace. Zero fields replace nothing.
+type Hooks struct {
+	// FS is the file system of the store's directory.
+	FS vfs.FS
+	// FullSegment is how many markers fill a segment, SmallSegment how many a
+	// closed one needs to be written as a table at once.
+	FullSegment, SmallSegment int
+}
+
+// Open is store.Open with hooks. The store package sets it; options and result
+// are its *Options and *Store.
+var Open func(dir string, opts any, h Hooks) (any, error)
+
+// Drain waits until the store has written and removed all tables that wait for
+// it, or cannot.
+var Drain func(store any) error

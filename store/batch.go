@@ -1,0 +1,354 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Batch decides many records and keeps what they leave in one synced step (R6):
+// markers, clock, coverage, position, state and outputs, together or not at
+// all. It is handed to the function of Namespace.Update, belongs to that
+// goroutine, and ends with it.
+type Batch struct {
+	n    *Namespace
+	head head
+	wall int64 // ms; as of the last time it mattered
+
+	row        row
+	rowChanged bool
+	state      map[string]stateWrite
+	outs       []staged
+	settled    uint64
+	failed     int64 // the offset whose function failed; -1: none
+	dirty      bool  // there is something to commit
+	ended      atomic.Bool
+	counts     counts
+
+	ready []ident  // of Prepare
+	raw   [][]byte // their IDs as they were given
+	next  int      // the first of them that Do has not met
+}
+
+// Prepare is a hint: the IDs that the next calls of Do will bring, in order.
+// They are hashed and looked up together, which is faster than one by one. The
+// slices must not change until the batch ends. Empty IDs are passed over.
+func (b *Batch) Prepare(ids [][]byte) {
+	if b.ended.Load() {
+		return
+	}
+	n := b.n
+	b.raw, b.ready, b.next = b.raw[:0], n.idents[:0], 0
+	n.texts = n.texts[:0]
+	ends := n.ends[:0]
+	for _, id := range ids {
+		if len(id) == 0 {
+			continue
+		}
+		b.raw = append(b.raw, id)
+		n.texts = appendIdent(n.texts, id)
+		ends = append(ends, len(n.texts))
+	}
+	from := 0
+	for _, end := range ends {
+		b.ready = append(b.ready, keyed(n.texts[from:end:end], n.s.secret))
+		from = end
+	}
+	n.idents, n.ends = b.ready, ends
+	n.index.prepare(b.ready)
+}
+
+// ident returns the stored form of an ID and its place among the prepared ones,
+// -1 when it is not the next of them.
+func (b *Batch) ident(id []byte) (ident, int) {
+	if b.next < len(b.raw) && bytes.Equal(b.raw[b.next], id) {
+		b.next++
+		return b.ready[b.next-1], b.next - 1
+	}
+	b.n.text = appendIdent(b.n.text[:0], id)
+	return keyed(b.n.text, b.n.s.secret), -1
+}
+
+// Do decides one record. For a duplicate fn is not called. Otherwise fn handles
+// the record; when it returns nil, the record is accepted: its marker, and what
+// fn wrote and staged, are in the batch. fn may be nil.
+//
+// An error of fn is returned as it is, beside the Decision, and nothing of the
+// record remains; records above it are then refused with ErrGapAfterFailure
+// until it is done again or SetPosition passes it. If fn panics, the record is
+// undone likewise and the panic goes on.
+//
+// A record below the position is ErrReplay with the zero Decision; one of
+// another log ErrOtherLog; one without an ID ErrNoID. An error of the disk
+// ends the batch: return it from the function of Update.
+func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
+	if len(r.ID) == 0 {
+		return Decision{}, ErrNoID
+	}
+	id, at := b.ident(r.ID)
+	if err := b.check(r.Origin); err != nil {
+		return Decision{}, err
+	}
+	t := millis(r.At)
+	h, s := b.move(t, r.Origin)
+	m, inRow, found, err := b.find(id, at, h.clock, s)
+	if err != nil {
+		return Decision{}, err
+	}
+	d := decide(h.clock, t, s, found, m, h.cov, b.n.rules.w)
+	if d.Verdict != Duplicate {
+		if err := b.call(r.Origin, d, fn); err != nil {
+			return d, err
+		}
+	}
+	b.settle(h, s, r.Origin)
+	if d.Verdict != Duplicate {
+		older := m.first
+		if inRow != nil {
+			older = inRow.older
+		}
+		b.accept(id, r.Origin, s, older)
+	}
+	b.counts.add(d, s)
+	return d, nil
+}
+
+// Pass handles a record that has no ID (R14): it is not decided and leaves no
+// marker. Clock and position move, and what fn writes and stages is kept.
+// Failures and replays are as for Do; the record's ID is not looked at.
+func (b *Batch) Pass(r Record, fn func(*Tx) error) error {
+	if err := b.check(r.Origin); err != nil {
+		return err
+	}
+	h, s := b.move(millis(r.At), r.Origin)
+	if err := b.call(r.Origin, Decision{}, fn); err != nil {
+		return err
+	}
+	b.settle(h, s, r.Origin)
+	b.counts.add(Decision{}, s)
+	return nil
+}
+
+// check refuses a record that may not be decided now.
+func (b *Batch) check(o Position) error {
+	switch {
+	case b.ended.Load():
+		return ErrTxDone
+	case o.IsZero():
+		return nil
+	case o.Offset < 0:
+		return fmt.Errorf("store: namespace %q: offset %d is negative; offsets count from 0", b.n.name, o.Offset)
+	case b.head.hasPos && !b.head.pos.sameLog(o):
+		return fmt.Errorf("%w: namespace %q stands at %v, the record at %v; SetPosition changes logs",
+			ErrOtherLog, b.n.name, b.head.pos, o)
+	case b.head.hasPos && o.Offset < b.head.pos.Offset:
+		b.counts.Replays++
+		return ErrReplay
+	case b.failed >= 0 && o.Offset > b.failed:
+		return fmt.Errorf("%w: namespace %q, offset %d; do it again or pass it with SetPosition",
+			ErrGapAfterFailure, b.n.name, b.failed)
+	}
+	return nil
+}
+
+// move returns the head as the record's time moves it. Nothing is kept of it
+// unless the record is settled: a failure leaves the clock where it was.
+func (b *Batch) move(t int64, o Position) (head, step) {
+	h := b.head
+	if !h.hasPos && !o.IsZero() {
+		h.startAt(o)
+	}
+	if t > add(b.wall, b.n.rules.maxAhead) {
+		b.wall = b.n.s.opts.Now().UnixMilli()
+	}
+	var s step
+	h.clock, s = h.clock.move(t, b.wall, b.n.rules)
+	if s.moved {
+		h.cov = h.cov.closed(h.clock.now)
+	}
+	return h, s
+}
+
+// find returns the marker that the ID was given last. One in the row is judged
+// as it will stand after this record.
+func (b *Batch) find(id ident, at int, c clock, s step) (m marker, inRow *rowMarker, found bool, err error) {
+	if v, ok := b.row.find(id); ok {
+		if s.join == joinRebased {
+			v.m.first = c.now
+		}
+		return v.m, &v, true, nil
+	}
+	m, found, err = b.n.index.lookup(id, at)
+	return m, nil, found, err
+}
+
+// call runs fn for a record. What it wrote is undone unless it returns nil.
+func (b *Batch) call(o Position, d Decision, fn func(*Tx) error) error {
+	if fn == nil {
+		return nil
+	}
+	tx := &Tx{b: b, origin: o, decision: d, outs: len(b.outs)}
+	defer func() {
+		tx.ended.Store(true)
+		if !tx.kept {
+			tx.undo()
+			if !o.IsZero() {
+				b.failed = o.Offset
+			}
+		}
+	}()
+	if err := fn(tx); err != nil {
+		return err
+	}
+	tx.kept = true
+	return nil
+}
+
+// settle keeps what a record did to clock, coverage and position.
+func (b *Batch) settle(h head, s step, o Position) {
+	h.hasState = b.head.hasState
+	b.head = h
+	b.head.pass(o)
+	b.dirty = true
+	if !o.IsZero() && o.Offset == b.failed {
+		b.failed = -1
+	}
+	if s.join != joinNone {
+		b.join(s.join)
+	}
+}
+
+// join moves the row's markers to the others (R1).
+func (b *Batch) join(how join) {
+	if len(b.row.list) == 0 {
+		return
+	}
+	for _, v := range b.row.list {
+		if how == joinRebased {
+			v.m.first = b.head.clock.now
+		}
+		b.n.index.accept(v.id, v.m, v.older, b.head.clock.now)
+	}
+	b.row.clear()
+	b.rowChanged = true
+}
+
+// accept enters the record's marker.
+func (b *Batch) accept(id ident, o Position, s step, older int64) {
+	c := b.head.clock
+	if s.inRow {
+		b.row.add(rowMarker{id, marker{c.other(), o}, older})
+		b.rowChanged = true
+		return
+	}
+	if len(b.row.list) > 0 && b.row.remove(id) {
+		b.rowChanged = true
+	}
+	b.n.index.accept(id, marker{c.now, o}, older, c.now)
+}
+
+// SetPosition sets the next offset to decide: it passes records that are not
+// handled, and starts in another log. In the same log it never goes back
+// (ErrBackwards). A start anywhere but at offset 0 opens coverage: the records
+// before it were not seen.
+func (b *Batch) SetPosition(p Position) error {
+	switch {
+	case b.ended.Load():
+		return ErrTxDone
+	case p.IsZero() || p.Offset < 0:
+		return fmt.Errorf("store: namespace %q: %v is not a position to start from", b.n.name, p)
+	case !b.head.hasPos || !b.head.pos.sameLog(p):
+		b.head.startAt(p)
+		b.head.lastOffset, b.head.fingerprint, b.head.committed = -1, 0, nil
+		b.failed = -1
+	case p.Offset < b.head.pos.Offset:
+		return fmt.Errorf("%w: namespace %q from %d to %d", ErrBackwards, b.n.name, b.head.pos.Offset, p.Offset)
+	default:
+		b.head.pos = p
+		if b.failed >= 0 && p.Offset > b.failed {
+			b.failed = -1
+		}
+	}
+	b.dirty = true
+	return nil
+}
+
+// Position returns the next offset to decide, as the batch has it now; zero
+// when there is none yet.
+func (b *Batch) Position() Position { return b.head.pos }
+
+// Clock returns the namespace's clock as the batch has it now; the zero Time
+// before the first time.
+func (b *Batch) Clock() time.Time { return timeOf(b.head.clock.now) }
+
+// Sequence returns the number that the batch will have. What is staged in it
+// carries the number, see Settle.
+func (b *Batch) Sequence() uint64 { return b.n.head.sequence + 1 }
+
+// Settle deletes, with this batch, the outputs of batches up to seq: their duty
+// is done.
+func (b *Batch) Settle(seq uint64) {
+	seq = min(seq, b.n.head.sequence)
+	if len(b.n.pending) > 0 && b.n.pending[0].seq <= seq {
+		b.settled = max(b.settled, seq)
+		b.dirty = true
+	}
+}
+
+// SetCommitted keeps what the outside acknowledged last, see Committed.
+func (b *Batch) SetCommitted(c Committed) {
+	b.head.committed = &c
+	b.dirty = true
+}
+
+// Remember keeps the offset and the fingerprint of a record, by which a log
+// that was replaced is known. The newest one stands; offset -1 is none.
+func (b *Batch) Remember(offset int64, fingerprint uint64) {
+	b.head.lastOffset, b.head.fingerprint = offset, fingerprint
+	b.dirty = true
+}
+
+// commit makes the batch durable. Only then the namespace moves on.
+func (b *Batch) commit() error {
+	n := b.n
+	b.head.sequence++
+	w := n.s.db.NewBatch()
+	n.index.stage(w)
+	if b.rowChanged {
+		b.head.row = b.row.ledger(n.s.secret)
+		must(w.Set(nsKey(kindRow, n.num), b.row.append(nil), nil))
+	}
+	b.head.next, b.head.sum = n.index.next(), n.index.sum()
+	b.head.sum.add(b.head.row)
+	for key, v := range b.state {
+		if v.deleted {
+			must(w.Delete(stateKey(n.num, []byte(key)), nil))
+		} else {
+			must(w.Set(stateKey(n.num, []byte(key)), v.value, nil))
+		}
+		b.head.hasState = true
+	}
+	if b.settled > 0 {
+		must(w.DeleteRange(outKey(n.num, 0, 0, 0), outKey(n.num, b.settled+1, 0, 0), nil))
+	}
+	for i, o := range b.outs {
+		must(w.Set(outKey(n.num, b.head.sequence, o.origin.Offset, uint32(i)), o.append(nil), nil))
+	}
+	must(w.Set(nsKey(kindHead, n.num), b.head.append(nil), nil))
+	return n.s.fault.write("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {
+		if err := n.s.db.Apply(w, pebble.Sync); err != nil {
+			return err
+		}
+		return w.Close()
+	})
+}
+
+func timeOf(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of a store as a whole. After one of them Store.Err says the same.
+var (
+	// ErrClosed is returned by every call on a closed store.
+	ErrClosed = errors.New("store: closed")
+
+	// ErrLocked is returned by Open when another process, or another handle in
+	// this process, has the directory open.
+	ErrLocked = errors.New("store: locked by another user")
+
+	// ErrPoisoned is returned once a write or a sync has failed. Nothing that
+	// was not acknowledged is durable for certain, nothing is tried again, and
+	// only a restart of the process ends the state.
+	ErrPoisoned = errors.New("store: poisoned by a failed write; restart the process")
+
+	// ErrCorrupt is returned when stored bytes are not what was written: by
+	// Open, by the first use of a namespace, or by a look-up.
+	ErrCorrupt = errors.New("store: corrupt")
+
+	// ErrFormat is returned by Open for a directory that is not a firstseen
+	// store, or one of a format that this release does not read.
+	ErrFormat = errors.New("store: not a store of a format that this release reads")
+
+	// ErrBacklog is returned by Update when sealed tables cannot be written as
+	// fast as markers come in: the disk is full, or much too slow. The batch
+	// was not begun; the call may be made again.
+	ErrBacklog = errors.New("store: tables are not written as fast as markers come in")
+
+	// ErrCloseTimeout is returned by Close when a batch, a reader or the disk
+	// did not come to an end within ten seconds. What they hold is leaked.
+	ErrCloseTimeout = errors.New("store: close did not end in time")
+)
+
+// Errors of one call. They leave the store and its namespaces as they were.
+var (
+	// ErrReplay is returned by Do for a record below the namespace's position:
+	// it was decided before and is never decided again (R5).
+	ErrReplay = errors.New("store: record was decided before")
+
+	// ErrNoID is returned by Do for an empty ID (R14).
+	ErrNoID = errors.New("store: record has no ID")
+
+	// ErrGapAfterFailure is returned by Do for an offset above one whose
+	// function failed. Do the failed one again, or pass it by SetPosition.
+	ErrGapAfterFailure = errors.New("store: an earlier record failed and was not passed")
+
+	// ErrOtherLog is returned by Do for an origin whose topic ID or partition
+	// is not the one of the namespace's position. SetPosition changes logs.
+	ErrOtherLog = errors.New("store: record of another log than the position's")
+
+	// ErrBackwards is returned by SetPosition for an offset below the position
+	// in the same log: an acknowledged position never goes back.
+	ErrBackwards = errors.New("store: position would go back")
+
+	// ErrSettings is returned by Namespace when the stored settings of a
+	// namespace are not those asked for.
+	ErrSettings = errors.New("store: namespace has other settings")
+
+	// ErrTxDone is returned by a Tx, a Batch or a View that is used after the
+	// function it was handed to has returned.
+	ErrTxDone = errors.New("store: transaction has ended")
+
+	// ErrOverflow is returned by Tx.Add when the sum does not fit an int64.
+	ErrOverflow = errors.New("store: sum overflows")
+)
+
+// corruptf wraps ErrCorrupt with what was found to be wrong.
+func corruptf(format string, args ...any) error {
+	return fmt.Errorf("%w: %s; restore a backup, or delete the directory to start cold",
+		ErrCorrupt, fmt.Sprintf(format, args...))
+}

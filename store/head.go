@@ -1,0 +1,114 @@
+package store
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// head is what a namespace knows of itself besides its markers. It is written
+// whole with every batch, so it is true for exactly the markers of that batch.
+type head struct {
+	hasPos    bool
+	pos       Position // L
+	clock     clock
+	cov       coverage
+	committed *Committed // K; never changed in place
+
+	lastOffset  int64 // the record remembered; -1: none
+	fingerprint uint64
+
+	rewind   uint64
+	forgets  uint64
+	sequence uint64 // of the newest batch
+	hasState bool
+
+	next uint64 // the next segment's number
+	sum  ledger // of every live marker, those of the row included
+	row  ledger // of the row's markers
+}
+
+func newHead() head { return head{cov: fromBeginning, lastOffset: -1} }
+
+const headFormat = 1
+
+const (
+	headHasPos = 1 << iota
+	headOpen
+	headCommitted
+	headHasState
+)
+
+func (h *head) append(dst []byte) []byte {
+	var flags byte
+	for flag, on := range map[byte]bool{
+		headHasPos: h.hasPos, headOpen: h.cov.open,
+		headCommitted: h.committed != nil, headHasState: h.hasState,
+	} {
+		if on {
+			flags |= flag
+		}
+	}
+	dst = append(dst, headFormat, flags, byte(h.cov.reason), byte(h.clock.times))
+	dst = appendPosition(dst, h.pos)
+	for _, v := range []int64{
+		h.clock.now, h.clock.first, int64(h.clock.jumps), h.clock.low, h.clock.high,
+		h.cov.since, h.lastOffset,
+	} {
+		dst = binary.AppendVarint(dst, v)
+	}
+	for _, v := range []uint64{h.fingerprint, h.rewind, h.forgets, h.sequence, h.next} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	dst = h.row.append(h.sum.append(dst))
+	if h.committed != nil {
+		dst = binary.AppendVarint(dst, h.committed.Offset)
+		dst = binary.AppendVarint(dst, int64(h.committed.LeaderEpoch))
+		dst = appendPrefixed(dst, []byte(h.committed.Tag))
+	}
+	return dst
+}
+
+func parseHead(b []byte) (head, bool) {
+	d := decoder{b: b}
+	if d.byte() != headFormat {
+		return head{}, false
+	}
+	flags := d.byte()
+	var h head
+	h.hasPos, h.cov.open, h.hasState = flags&headHasPos != 0, flags&headOpen != 0, flags&headHasState != 0
+	h.cov.reason, h.clock.times = Reason(d.byte()), int(d.byte())
+	h.pos = d.position()
+	h.clock.now, h.clock.first, h.clock.jumps = d.varint(), d.varint(), int(d.varint())
+	h.clock.low, h.clock.high, h.cov.since, h.lastOffset = d.varint(), d.varint(), d.varint(), d.varint()
+	h.fingerprint, h.rewind, h.forgets = d.uvarint(), d.uvarint(), d.uvarint()
+	h.sequence, h.next = d.uvarint(), d.uvarint()
+	h.sum, h.row = d.ledger(), d.ledger()
+	if flags&headCommitted != 0 {
+		h.committed = &Committed{Offset: d.varint(), LeaderEpoch: int32(d.varint()), Tag: string(d.prefixed())}
+	}
+	return h, !d.bad && len(d.b) == 0
+}
+
+// startAt sets the position of a namespace that had none in this log. Anything
+// but the beginning of the log is a hole.
+func (h *head) startAt(p Position) {
+	if p.Offset != 0 {
+		h.cov = h.cov.opened(Cold)
+	}
+	h.hasPos, h.pos = true, p
+}
+
+// pass moves L behind a record.
+func (h *head) pass(origin Position) {
+	if origin.IsZero() {
+		return
+	}
+	if !h.hasPos {
+		h.startAt(origin)
+	}
+	h.pos = origin
+	h.pos.Offset++
+}
+
+// fromStart reports whether coverage is from the beginning.
+func (c coverage) fromStart() bool { return !c.open && c.since == math.MinInt64 }

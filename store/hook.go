@@ -1,0 +1,15 @@
+package store
+
+import "github.com/firstseen/firstseen/internal/storehook"
+
+func init() {
+	storehook.Open = func(dir string, opts any, h storehook.Hooks) (any, error) {
+		o, _ := opts.(*Options)
+		sm := seams{fs: h.FS}
+		if h.FullSegment > 0 {
+			sm.limits = limits{full: h.FullSegment, small: h.SmallSegment}
+		}
+		return open(dir, o, sm)
+	}
+	storehook.Drain = func(s any) error { return s.(*Store).queue.drain() }
+}

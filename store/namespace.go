@@ -1,0 +1,187 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/firstseen/firstseen/window"
+)
+
+// Namespace is a space in which an ID is unique and time has one order: for
+// Kafka, one partition of one topic as one group reads it. Its methods may be
+// called from any goroutine; batches of one namespace follow each other.
+type Namespace struct {
+	s     *Store
+	name  string
+	num   uint32
+	rules rules
+	opts  NamespaceOptions
+
+	owner chan struct{} // holds a token while a goroutine owns the fields below
+
+	loaded  bool
+	index   index
+	head    head
+	row     row
+	failed  int64 // offset whose function failed; -1: none
+	pending []unsettled
+	idents  []ident // scratch
+	texts   []byte
+	text    []byte
+	ends    []int
+	total   counts
+
+	status atomic.Pointer[Status]
+
+	mu   sync.Mutex
+	gone []uint64 // dead segments whose tables are gone
+}
+
+// Name returns the namespace's name.
+func (n *Namespace) Name() string { return n.name }
+
+// Window returns how long a marker counts.
+func (n *Namespace) Window() window.Window { return n.rules.w }
+
+// Do decides one record in a batch of its own: see Batch.Do. It is the simplest
+// way to use a store, and the slowest: one sync a record.
+func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
+	var d Decision
+	var refused error
+	err := n.Update(func(b *Batch) error {
+		d, refused = b.Do(r, fn)
+		return refused
+	})
+	if err != nil && refused == nil {
+		return Decision{}, err // decided, but not durable
+	}
+	return d, err
+}
+
+// Update calls fn with a batch and makes what it did durable in one synced
+// step. When fn returns an error, or panics, nothing of the batch remains, and
+// the error is returned, or the panic goes on.
+//
+// An error of Update itself means that nothing was accepted; but for
+// ErrPoisoned, where only a new Open tells. fn runs once, on the caller's
+// goroutine, and must not call Update, Do or Close: they would wait for it.
+func (n *Namespace) Update(fn func(*Batch) error) error {
+	if err := n.own(); err != nil {
+		return err
+	}
+	defer n.disown()
+	if err := n.load(); err != nil {
+		return err
+	}
+	if err := n.index.begin(n.head.clock); err != nil {
+		return fmt.Errorf("namespace %q: %w", n.name, err)
+	}
+	b := &Batch{
+		n: n, head: n.head, row: n.row, failed: n.failed,
+		wall: n.s.opts.Now().UnixMilli(),
+	}
+	if len(n.row.list) > 0 {
+		b.row = n.row.clone()
+	}
+	kept := false
+	defer func() {
+		b.ended.Store(true)
+		if !kept {
+			n.index.rollback()
+			if b.failed >= 0 {
+				n.failed = b.failed
+			}
+		}
+	}()
+	if err := fn(b); err != nil {
+		return err
+	}
+	if b.dirty {
+		if err := b.commit(); err != nil {
+			return err
+		}
+		kept = true
+		n.keep(b)
+	}
+	n.total.addAll(b.counts)
+	n.publish()
+	return nil
+}
+
+// keep makes a durable batch the namespace's truth.
+func (n *Namespace) keep(b *Batch) {
+	n.head, n.row, n.failed = b.head, b.row, b.failed
+	for len(n.pending) > 0 && n.pending[0].seq <= b.settled {
+		n.pending = n.pending[1:]
+	}
+	if len(b.outs) > 0 {
+		n.stagedIn(n.head.sequence, len(b.outs))
+	}
+	n.index.committed()
+	n.s.relieve(n)
+}
+
+// own waits until the namespace is the caller's.
+func (n *Namespace) own() error {
+	if err := n.s.enter(); err != nil {
+		return err
+	}
+	select {
+	case n.owner <- struct{}{}:
+		return nil
+	case <-n.s.closing:
+		n.s.leave()
+		return ErrClosed
+	case <-n.s.fault.done:
+		n.s.leave()
+		return n.s.fault.get()
+	}
+}
+
+// tryOwn makes the namespace the caller's if nobody owns it.
+func (n *Namespace) tryOwn() bool {
+	select {
+	case n.owner <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *Namespace) disown() {
+	<-n.owner
+	n.s.leave()
+}
+
+// takeGone returns the dead segments whose tables are gone.
+func (n *Namespace) takeGone() []uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.gone
+	n.gone = nil
+	return g
+}
+
+// same reports whether stored settings are those asked for.
+func (n *Namespace) same(o NamespaceOptions) error {
+	var errs []error
+	differ := func(what string, stored, asked any) {
+		errs = append(errs, fmt.Errorf("%w: namespace %q has %s %v, not %v; ask for the stored one, or use a new namespace",
+			ErrSettings, n.name, what, stored, asked))
+	}
+	if o.Window.Millis() != n.opts.Window.Millis() {
+		differ("window", n.opts.Window, o.Window)
+	}
+	if o.MaxAdvance != n.opts.MaxAdvance {
+		differ("MaxAdvance", n.opts.MaxAdvance, o.MaxAdvance)
+	}
+	if o.MaxAhead != n.opts.MaxAhead {
+		differ("MaxAhead", n.opts.MaxAhead, o.MaxAhead)
+	}
+	if o.IDSource != n.opts.IDSource && o.IDSource != "" {
+		differ("IDSource", n.opts.IDSource, o.IDSource)
+	}
+	return errors.Join(errs...)
+}

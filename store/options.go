@@ -1,0 +1,124 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/firstseen/firstseen/window"
+)
+
+// Options of a store. Nil and the zero value work.
+type Options struct {
+	// CommitTimeout bounds every wait for the disk: a batch that is not durable
+	// by then poisons the store. Defaults to 30 s.
+	CommitTimeout time.Duration
+
+	// InMemory keeps everything in memory and ignores the directory: for tests.
+	InMemory bool
+
+	// Logger receives what happens rarely and matters: a state entered, damage
+	// found. Never an ID. Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// Memory is the budget, in bytes, of the markers that are not yet in
+	// tables. Filters of tables (2.5 bytes per marker), the block cache (64 MB)
+	// and the write buffers come on top. Defaults to 256 MB.
+	Memory int64
+
+	// Now is the wall clock, used only to tell times that lie in the future.
+	// Defaults to time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultMemory = 256 << 20
+	closeTimeout  = 10 * time.Second
+)
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.CommitTimeout = cmp.Or(c.CommitTimeout, 30*time.Second)
+	c.Memory = cmp.Or(c.Memory, defaultMemory)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	if o.CommitTimeout < 0 {
+		errs = append(errs, fmt.Errorf("store: CommitTimeout is %v; give a positive duration, or 0 for 30s", o.CommitTimeout))
+	}
+	if o.Memory < 0 {
+		errs = append(errs, fmt.Errorf("store: Memory is %d bytes; give a positive number, or 0 for 256 MB", o.Memory))
+	}
+	return errors.Join(errs...)
+}
+
+// NamespaceOptions are the settings of a namespace. Nil and the zero value work.
+// They are stored when the namespace is created. Later openings must ask for
+// the same, or for none by nil.
+type NamespaceOptions struct {
+	// BucketWidth is how often, in the namespace's own time, markers are cut
+	// into a new segment. A cost knob: it changes no verdict, and may differ at
+	// every opening. Defaults to an eighth of the window.
+	BucketWidth time.Duration
+
+	// IDSource names what the IDs are taken from, such as "header:payment-id".
+	// A namespace refuses to be opened under another name: IDs of another kind
+	// would not meet their markers. Empty: not checked.
+	IDSource string
+
+	// MaxAdvance is the largest step forward in time that a single record may
+	// cause (R1). Defaults to an eighth of the window, at least one minute;
+	// without limit when the window is forever.
+	MaxAdvance time.Duration
+
+	// MaxAhead is how far beyond the wall clock a record's time may lie; beyond
+	// it the time is treated as missing (R1). Defaults to 1 h.
+	MaxAhead time.Duration
+
+	// Window is how long a marker counts. Defaults to window.Day.
+	Window window.Window
+}
+
+func (o *NamespaceOptions) withDefaults() NamespaceOptions {
+	var c NamespaceOptions
+	if o != nil {
+		c = *o
+	}
+	if c.Window.IsZero() {
+		c.Window = window.Day
+	}
+	c.MaxAhead = cmp.Or(c.MaxAhead, time.Hour)
+	if c.MaxAdvance == 0 && !c.Window.IsForever() {
+		c.MaxAdvance = max(c.Window.TTL()/8, time.Minute)
+	}
+	return c
+}
+
+func (o *NamespaceOptions) validate() error {
+	var errs []error
+	if err := o.Window.Validate(); err != nil {
+		errs = append(errs, err)
+	} else if err := o.Window.Buckets(o.BucketWidth).Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if o.MaxAdvance < 0 || o.MaxAdvance%time.Millisecond != 0 {
+		errs = append(errs, fmt.Errorf("store: MaxAdvance is %v; give whole milliseconds, or 0 for an eighth of the window", o.MaxAdvance))
+	}
+	if o.MaxAhead < 0 || o.MaxAhead%time.Millisecond != 0 {
+		errs = append(errs, fmt.Errorf("store: MaxAhead is %v; give whole milliseconds, or 0 for 1h", o.MaxAhead))
+	}
+	return errors.Join(errs...)
+}

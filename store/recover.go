@@ -1,0 +1,274 @@
+package store
+
+import (
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// What a namespace is, read back from disk. Everything is proved before it is
+// believed (R16): every run and every table against its ledger, and the sum of
+// them against the one that the newest batch wrote.
+
+// loadHead reads what a namespace's newest batch wrote, but not its markers.
+func (n *Namespace) loadHead() error {
+	v, err := n.s.get(nsKey(kindHead, n.num))
+	if err != nil {
+		return err
+	}
+	n.head = newHead()
+	if v != nil {
+		h, ok := parseHead(v)
+		if !ok {
+			return corruptf("namespace %q: its head does not parse", n.name)
+		}
+		n.head = h
+	}
+	if v, err = n.s.get(nsKey(kindRow, n.num)); err != nil {
+		return err
+	}
+	r, ok := parseRow(v, n.s.secret)
+	if !ok || r.ledger(n.s.secret) != n.head.row {
+		return corruptf("namespace %q: its row of jumps is not the one that was written", n.name)
+	}
+	n.row = r
+	return n.loadPending()
+}
+
+// load reads the markers at the first use. The caller owns the namespace.
+func (n *Namespace) load() error {
+	if n.loaded {
+		return nil
+	}
+	l := loader{n: n, segments: map[uint64]*segment{}}
+	x, err := l.load()
+	if err != nil {
+		return err
+	}
+	n.index, n.loaded = x, true
+	for _, seg := range l.dead {
+		n.s.queue.add(n.s.exciseJob(n.num, seg))
+	}
+	return nil
+}
+
+// loader reads the segments of one namespace.
+type loader struct {
+	n        *Namespace
+	segments map[uint64]*segment
+	dead     []uint64
+}
+
+func (l *loader) load() (*segments, error) {
+	n := l.n
+	for _, read := range []func() error{l.catalogue, l.deadRecords, l.tables, l.runs} {
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	x := &segments{
+		s: n.s, ns: n.num, rules: n.rules, buckets: n.rules.w.Buckets(n.opts.BucketWidth),
+		count: n.head.next, excised: n.takeGone,
+	}
+	for _, g := range l.segments {
+		if g.exact == nil && g.table == nil {
+			return nil, corruptf("namespace %q: segment %d is in the catalogue and has no table", n.name, g.num)
+		}
+		if g.num >= x.count {
+			return nil, corruptf("namespace %q: segment %d is newer than its head, which ends at %d", n.name, g.num, x.count)
+		}
+		x.list = append(x.list, g)
+		x.total.add(g.all)
+	}
+	sum := x.total
+	sum.add(n.head.row)
+	if sum != n.head.sum {
+		return nil, corruptf("namespace %q: %d markers are there, %d were acknowledged, or they are others",
+			n.name, sum.n, n.head.sum.n)
+	}
+	slices.SortFunc(x.list, func(a, b *segment) int { return int(int64(a.num - b.num)) })
+	if last := len(x.list) - 1; last >= 0 && x.list[last].exact != nil {
+		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
+	}
+	x.recount()
+	return x, nil
+}
+
+// catalogue reads which segments have a table.
+func (l *loader) catalogue() error {
+	return l.n.s.scan(nsKey(kindCat, l.n.num), func(_, value []byte) error {
+		f, ok := parseFacts(value)
+		if !ok {
+			return corruptf("namespace %q: an entry of its catalogue does not parse", l.n.name)
+		}
+		l.segments[f.num] = &segment{facts: f, seed: f.base.seed(l.n.s.secret)}
+		return nil
+	})
+}
+
+// deadRecords reads which segments were dropped and may still have a table.
+func (l *loader) deadRecords() error {
+	return l.n.s.scan(nsKey(kindDead, l.n.num), func(key, _ []byte) error {
+		seg, ok := segOf(key)
+		if !ok {
+			return corruptf("namespace %q: a dead record does not parse", l.n.name)
+		}
+		l.dead = append(l.dead, seg)
+		return nil
+	})
+}
+
+// tables finds every table, and takes those that are live: known by the
+// catalogue, or not yet known by it because a crash came after the ingest, in
+// which case its runs are still there and the table wins. Any other table is
+// damage, not garbage: its markers were acknowledged once.
+func (l *loader) tables() error {
+	n := l.n
+	return n.s.fault.read("find tables", func() error {
+		from := nsKey(kindPage, n.num)
+		it, err := n.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = it.Close() }() // its error was met by the step that met it
+		for ok := it.First(); ok; {
+			num, fine := segOf(it.Key())
+			if !fine {
+				return corruptf("namespace %q: the key of a page does not parse", n.name)
+			}
+			if !slices.Contains(l.dead, num) {
+				if err := l.table(it, num); err != nil {
+					return err
+				}
+			}
+			ok = it.SeekGE(segKey(kindPage, n.num, num+1))
+		}
+		return it.Error()
+	})
+}
+
+// table reads header and filter of a segment's table.
+func (l *loader) table(it *pebble.Iterator, num uint64) error {
+	n := l.n
+	key := tableKey(nil, n.num, num, partHeader, 0)
+	if !it.SeekGE(key) || string(it.Key()) != string(key) {
+		if err := it.Error(); err != nil {
+			return err
+		}
+		return corruptf("namespace %q: the table of segment %d has no header", n.name, num)
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	f, ok := parseFacts(v)
+	if !ok || f.num != num {
+		return corruptf("namespace %q: the header of segment %d does not parse", n.name, num)
+	}
+	g := l.segments[num]
+	if g == nil {
+		if !l.hasRuns(num) {
+			return corruptf("namespace %q: the table of segment %d belongs to nothing", n.name, num)
+		}
+		g = &segment{facts: f, seed: f.base.seed(n.s.secret), uncatalogued: true}
+		l.segments[num] = g
+	}
+	if g.facts != f {
+		return corruptf("namespace %q: segment %d is one thing in the catalogue and another in its table", n.name, num)
+	}
+	raw := make([]byte, 0, int(f.words)*8)
+	for i := uint32(0); len(raw) < int(f.words)*8; i++ {
+		key := tableKey(nil, n.num, num, partFilter, i)
+		if !it.SeekGE(key) || string(it.Key()) != string(key) {
+			break
+		}
+		chunk, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		raw = append(raw, chunk...)
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	words, err := f.wordsOf(raw)
+	if err != nil {
+		return err
+	}
+	g.table = &sealed{pages: f.pages, filter: newFilter(words), filterSum: f.filterSum}
+	return nil
+}
+
+// hasRuns reports whether a segment stands in runs.
+func (l *loader) hasRuns(num uint64) bool {
+	found := false
+	// A read error is met again by runs, which reads the same keys.
+	_ = l.n.s.scan(segKey(kindRun, l.n.num, num), func(_, _ []byte) error {
+		found = true
+		return nil
+	})
+	return found
+}
+
+// runs reads the markers that are in no table, and proves the tables whose runs
+// still stand.
+func (l *loader) runs() error {
+	n := l.n
+	proved := map[uint64]*ledger{}
+	err := n.s.scan(nsKey(kindRun, n.num), func(key, value []byte) error {
+		num, ok := segOf(key)
+		b, rest, fine := parseBase(value)
+		d := decoder{b: rest}
+		opened, high := b.first+d.varint(), b.first+d.varint()
+		if !ok || !fine || d.bad {
+			return corruptf("namespace %q: a run does not parse", n.name)
+		}
+		g := l.segments[num]
+		if g == nil {
+			g = &segment{
+				facts: facts{num: num, base: b, opened: opened, low: b.first, high: high},
+				seed:  b.seed(n.s.secret), exact: newExact(0),
+			}
+			l.segments[num] = g
+		}
+		if g.base != b || g.exact == nil && !g.uncatalogued {
+			return corruptf("namespace %q: a run of segment %d is not its own", n.name, num)
+		}
+		if proved[num] == nil {
+			proved[num] = &ledger{}
+		}
+		g.high = max(g.high, high)
+		return l.run(g, d.b, proved[num])
+	})
+	if err != nil {
+		return err
+	}
+	for num, sum := range proved {
+		g := l.segments[num]
+		if g.all != *sum {
+			return corruptf("namespace %q: segment %d: its table does not hold what its runs do", n.name, num)
+		}
+		if g.exact != nil {
+			g.mark = g.exact.arena.mark()
+		}
+	}
+	return nil
+}
+
+// run takes the markers of one run.
+func (l *loader) run(g *segment, entries []byte, sum *ledger) error {
+	for len(entries) > 0 {
+		text, m, size := g.base.parse(entries)
+		if size == 0 {
+			return corruptf("namespace %q: a run of segment %d does not parse", l.n.name, g.num)
+		}
+		id := keyed(entries[:text], l.n.s.secret)
+		sum.add(proof(id.hash, m.first, m.origin.Offset, g.seed))
+		if g.exact != nil && !g.take(id, m, 0) {
+			return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
+		}
+		entries = entries[size:]
+	}
+	g.runs++
+	return nil
+}

@@ -1,0 +1,177 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Coverage is since when a namespace has seen every record.
+type Coverage struct {
+	// Open is set after a hole: nothing is vouched for until the clock moves.
+	Open bool
+	// Since is a time of the namespace's clock. The zero Time is the beginning.
+	Since time.Time
+	// Reason of whatever raised coverage last; zero while it is from the
+	// beginning.
+	Reason Reason
+}
+
+// String returns the coverage as one word or a time with its reason.
+func (c Coverage) String() string {
+	switch {
+	case c.Open:
+		return fmt.Sprintf("open (%s)", c.Reason)
+	case c.Since.IsZero():
+		return "from the beginning"
+	default:
+		return fmt.Sprintf("since %s (%s)", c.Since.Format(time.RFC3339Nano), c.Reason)
+	}
+}
+
+// Counts are what a namespace decided since the store was opened.
+type Counts struct {
+	New       uint64
+	Duplicate uint64
+	Unknown   uint64 // all reasons
+	Late      uint64 // of Unknown
+	Clock     uint64 // of Unknown
+	Cold      uint64 // of Unknown, with evicted and lost
+	NoID      uint64 // passed by Batch.Pass
+	Future    uint64 // times beyond the wall clock that were treated as missing
+	Replays   uint64
+}
+
+type counts struct{ Counts }
+
+func (c *counts) add(d Decision, s step) {
+	switch d.Verdict {
+	case New:
+		c.New++
+	case Duplicate:
+		c.Duplicate++
+	case Unknown:
+		c.Unknown++
+		switch d.Reason {
+		case Late:
+			c.Late++
+		case Clock:
+			c.Clock++
+		default:
+			c.Cold++
+		}
+	default:
+		c.NoID++
+	}
+	if s.future {
+		c.Future++
+	}
+}
+
+func (c *counts) addAll(o counts) {
+	c.New += o.New
+	c.Duplicate += o.Duplicate
+	c.Unknown += o.Unknown
+	c.Late += o.Late
+	c.Clock += o.Clock
+	c.Cold += o.Cold
+	c.NoID += o.NoID
+	c.Future += o.Future
+	c.Replays += o.Replays
+}
+
+// Status is what a namespace knows of itself as of its newest durable batch.
+type Status struct {
+	// Position is L, the next offset to decide; zero when there is none yet.
+	Position Position
+	// Clock is C; the zero Time before the first time.
+	Clock time.Time
+	// Coverage is what the namespace can vouch for.
+	Coverage Coverage
+	// Committed is K, what the outside acknowledged last; nil when nothing.
+	Committed *Committed
+	// LastOffset and Fingerprint are those of Batch.Remember; -1: none.
+	LastOffset  int64
+	Fingerprint uint64
+	// Rewind counts the honoured resets, Forgets the forgotten markers.
+	Rewind, Forgets uint64
+	// Sequence of the newest durable batch; 0 when there was none.
+	Sequence uint64
+	// HasState tells whether a handler has ever written state.
+	HasState bool
+	// Pending is how many staged outputs are not settled.
+	Pending int
+	// Markers stand in Segments, of which Sealed have a table on disk. They are
+	// counted once the namespace is in use; a marker that was replaced by a
+	// newer one of its ID may count until its segment is dropped.
+	Markers          uint64
+	Segments, Sealed int
+	// Counts since the store was opened.
+	Counts Counts
+}
+
+// Status returns what the namespace knows of itself. It reads nothing from disk
+// and never waits for a batch.
+func (n *Namespace) Status() (Status, error) {
+	if err := n.s.Err(); err != nil {
+		return Status{}, err
+	}
+	return *n.status.Load(), nil
+}
+
+// publish makes the owner's view everybody's.
+func (n *Namespace) publish() {
+	h := &n.head
+	st := &Status{
+		Position: h.pos, Clock: timeOf(h.clock.now), Committed: h.committed,
+		Coverage:   Coverage{Open: h.cov.open, Reason: h.cov.reason},
+		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
+		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,
+		Markers: h.sum.n, Counts: n.total.Counts,
+	}
+	if !h.cov.open && !h.cov.fromStart() {
+		st.Coverage.Since = timeOf(h.cov.since)
+	}
+	for _, p := range n.pending {
+		st.Pending += p.n
+	}
+	if x, ok := n.index.(*segments); ok {
+		st.Segments = len(x.list)
+		for _, g := range x.list {
+			if g.exact == nil {
+				st.Sealed++
+			}
+		}
+	}
+	n.status.Store(st)
+}
+
+// Stats are figures of the store as a whole.
+type Stats struct {
+	// Namespaces is how many there are.
+	Namespaces int
+	// MemoryBytes is what markers outside tables take of Options.Memory.
+	MemoryBytes int64
+	// DiskBytes is what the database takes on disk, its log included.
+	DiskBytes uint64
+}
+
+// Stats returns figures of the store, all zero once it has stopped.
+func (s *Store) Stats() Stats {
+	if s.enter() != nil {
+		return Stats{}
+	}
+	defer s.leave()
+	s.mu.Lock()
+	st := Stats{Namespaces: len(s.names), MemoryBytes: s.memory.Load()}
+	s.mu.Unlock()
+	// Metrics of a database that fails meanwhile are no reason to fail.
+	_ = guarded(func() error {
+		st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
+		return nil
+	})
+	return st
+}
+
+var _ pebble.Logger = (*fault)(nil)

@@ -1,0 +1,77 @@
+package store
+
+// table finds entries of an arena by hash: open addressing with linear probing
+// over 8-byte slots, and spare slots at the end instead of wrapping around.
+//
+//	slot = tag (32 bits) | place in the arena + 1 (32 bits); 0 is empty
+//
+// The tag is the hash's top 32 bits, and the home slot the top bits of the tag:
+// so a table doubles in one pass over its slots, without reading an entry.
+type table struct {
+	slots []uint64
+	bits  uint // 1<<bits homes
+	n     int  // filled slots
+}
+
+const (
+	tableMin   = 4  // bits
+	tableMax   = 26 // bits, far above what a segment may hold
+	tableSpare = 64 // slots behind the last home
+)
+
+func newTable(bits uint) table {
+	return table{slots: make([]uint64, 1<<bits+tableSpare), bits: bits}
+}
+
+// tableFor returns a table that takes n entries without growing.
+func tableFor(n int) table {
+	bits := uint(tableMin)
+	for bits < tableMax && overloaded(n, bits) {
+		bits++
+	}
+	return newTable(bits)
+}
+
+// overloaded reports a load above 0.65: from there clusters grow fast.
+func overloaded(n int, bits uint) bool { return n > 13<<bits/20 }
+
+func (t *table) bytes() int64 { return int64(len(t.slots)) * 8 }
+
+func (t *table) home(tag uint32) int { return int(tag >> (32 - t.bits)) }
+
+func tagOf(hi uint64) uint32 { return uint32(hi >> 32) }
+
+func slotOf(tag, place uint32) uint64 { return uint64(tag)<<32 | uint64(place+1) }
+
+func placeOf(slot uint64) uint32 { return uint32(slot) - 1 }
+
+// insert puts a slot behind the filled ones of its home. It reports false when
+// the neighbourhood is full, which a larger table cures.
+func (t *table) insert(slot uint64) bool {
+	for i := t.home(uint32(slot >> 32)); i < len(t.slots); i++ {
+		if t.slots[i] == 0 {
+			t.slots[i] = slot
+			t.n++
+			return true
+		}
+	}
+	return false
+}
+
+// grown returns a table of twice the homes with the same entries.
+func (t *table) grown() table {
+	for bits := t.bits + 1; ; bits++ {
+		if g := newTable(bits); g.takeAll(t) || bits == tableMax {
+			return g
+		}
+	}
+}
+
+func (t *table) takeAll(from *table) bool {
+	for _, s := range from.slots {
+		if s != 0 && !t.insert(s) {
+			return false
+		}
+	}
+	return true
+}
