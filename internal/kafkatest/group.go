@@ -29,7 +29,7 @@ func (c *Cluster) Committed(
 				return false
 			}
 			require.NoError(t, err)
-			offset, ok = found.Offset, exists && found.At >= 0
+			offset, ok = found.Offset, exists
 			return true
 		})
 	})

@@ -2,7 +2,6 @@ package kafkatest
 
 import (
 	"context"
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,28 +11,14 @@ import (
 
 // Produce writes records in the order given, each to the partition that it
 // names, and returns when all are acknowledged; it fills in their offsets. A
-// zero Timestamp means now; time.UnixMilli(-1) is Kafka's missing time. The
-// records of one call to one partition form one batch, up to 1 MB.
+// zero Timestamp means now; time.UnixMilli(-1) is Kafka's missing time.
 func (c *Cluster) Produce(t testing.TB, recs ...*kgo.Record) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cl := c.client(t, []kgo.Opt{
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ManualFlushing(),
-		kgo.MaxBufferedRecords(math.MaxInt),
-	})
+	cl := c.client(t, []kgo.Opt{kgo.RecordPartitioner(kgo.ManualPartitioner())})
 	defer cl.Close()
-	var failed error // promises run one at a time, and all before Flush returns
-	for _, r := range recs {
-		cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			if failed == nil {
-				failed = err
-			}
-		})
-	}
-	require.NoError(t, cl.Flush(ctx))
-	require.NoError(t, failed)
+	require.NoError(t, cl.ProduceSync(ctx, recs...).FirstErr())
 }
 
 // ReadAll reads a topic from its start to the end that it has now, as a
