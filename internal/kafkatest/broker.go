@@ -40,7 +40,15 @@ func NewReal(t testing.TB) *Broker {
 // seconds for 3.
 func StartReal(t testing.TB, brokers int) *Broker {
 	t.Helper()
-	b := newBroker(t, []string{"FIRSTSEEN_KAFKA_RUN=" + filepath.Join(t.TempDir(), "kafka")})
+	// Beside the shared broker's data, where make test-kafka cleans up after
+	// a test that was killed; without it in the system's temporary directory.
+	beside := os.Getenv("FIRSTSEEN_KAFKA_RUN")
+	if beside != "" {
+		beside = filepath.Dir(beside)
+	}
+	run, err := os.MkdirTemp(beside, "firstseen-kafka-")
+	require.NoError(t, err)
+	b := newBroker(t, []string{"FIRSTSEEN_KAFKA_RUN=" + run})
 	t.Cleanup(func() { b.run(t, "clean") })
 	answer := b.run(t, "start", strconv.Itoa(brokers))
 	addrs, found := strings.CutPrefix(strings.TrimSpace(answer), "KAFKA_BROKERS=")

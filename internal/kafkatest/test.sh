@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests that carry the build tag kafka, and no others, against one real broker. The broker
-# and its data are gone afterwards, whatever happens.
+# Runs the tests that carry the build tag kafka, and no others, against one real broker. All brokers
+# and their data are gone afterwards, whatever happens.
 #
 #   test.sh [flags of go test]
 set -euo pipefail
@@ -12,12 +12,13 @@ mapfile -t files < <(find . -name '*_test.go' -exec grep -lx '//go:build kafka' 
 mapfile -t packages < <(printf '%s\n' "${files[@]%/*}" | sort -u)
 tests=$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' "${files[@]}" | sort -u | paste -sd '|')
 
-FIRSTSEEN_KAFKA_RUN=$(mktemp -d)
-export FIRSTSEEN_KAFKA_RUN
+runs=$(mktemp -d) # the shared broker, and those that a test started for itself
+export FIRSTSEEN_KAFKA_RUN=$runs/shared
 finish() {
-  local code=$?
-  ((code == 0)) || tail -n 20 "$FIRSTSEEN_KAFKA_RUN"/node-*/broker.log >&2 || true
-  "$broker" clean
+  local code=$? run
+  ((code == 0)) || grep -hE '\] (WARN|ERROR|FATAL) ' "$runs"/shared/node-*/broker.log | tail -n 20 >&2 || true
+  for run in "$runs"/*; do FIRSTSEEN_KAFKA_RUN=$run "$broker" clean; done
+  rm -rf "$runs"
 }
 trap finish EXIT
 trap 'exit 130' INT
