@@ -94,7 +94,7 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	}
 	t := millis(r.At)
 	h, s := b.move(t, r.Origin)
-	m, inRow, found, err := b.find(id, at, h.clock, s)
+	m, older, found, err := b.find(id, at, h.clock, s)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -106,10 +106,6 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	}
 	b.settle(h, s, r.Origin)
 	if d.Verdict != Duplicate {
-		older := m.first
-		if inRow != nil {
-			older = inRow.older
-		}
 		b.accept(id, r.Origin, s, older)
 	}
 	b.counts.add(d, s)
@@ -172,17 +168,18 @@ func (b *Batch) move(t int64, o Position) (head, step) {
 	return h, s
 }
 
-// find returns the marker that the ID was given last. One in the row is judged
-// as it will stand after this record.
-func (b *Batch) find(id ident, at int, c clock, s step) (m marker, inRow *rowMarker, found bool, err error) {
+// find returns the marker that the ID was given last, and F of the one that the
+// index holds for it, 0 when none. A marker in the row is judged as it will
+// stand after this record.
+func (b *Batch) find(id ident, at int, c clock, s step) (m marker, older int64, found bool, err error) {
 	if v, ok := b.row.find(id); ok {
 		if s.join == joinRebased {
 			v.m.first = c.now
 		}
-		return v.m, &v, true, nil
+		return v.m, v.older, true, nil
 	}
 	m, found, err = b.n.index.lookup(id, at)
-	return m, nil, found, err
+	return m, m.first, found, err
 }
 
 // call runs fn for a record. What it wrote is undone unless it returns nil.

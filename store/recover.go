@@ -89,6 +89,7 @@ func (l *loader) load() (*segments, error) {
 	slices.SortFunc(x.list, func(a, b *segment) int { return int(int64(a.num - b.num)) })
 	if last := len(x.list) - 1; last >= 0 && x.list[last].exact != nil {
 		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
+		x.open.bucketEnd = x.buckets.AtMillis(x.open.opened).EndMillis()
 	}
 	x.recount()
 	return x, nil

@@ -21,6 +21,8 @@ type segment struct {
 	runs  uint64 // next run's sequence number
 	mark  mark   // up to here the entries stand in durable runs
 
+	bucketEnd int64 // ms; from this C on, the bucket in which it was opened is over
+
 	uncatalogued bool // sealed, but the batch that says so is not durable yet
 
 	// The queue's side. queued is the owner's; dead is set by the owner and
@@ -123,11 +125,12 @@ func (s *segment) find(id ident) (marker, bool) {
 	return m, true
 }
 
-// run returns what came in since the last durable batch, as it stands on disk:
+// appendRun appends what came in since the last durable batch, as it stands on
+// disk:
 //
 //	base (40 B) | zigzag(opened - base.F) | zigzag(high - base.F) | entries
-func (s *segment) run() []byte {
-	b := s.base.append(nil)
+func (s *segment) appendRun(dst []byte) []byte {
+	b := s.base.append(dst)
 	b = binary.AppendVarint(b, s.opened-s.base.first)
 	b = binary.AppendVarint(b, s.high-s.base.first)
 	return s.exact.arena.appendSince(b, s.mark)

@@ -41,6 +41,7 @@ type segments struct {
 	drops []*segment // planned by the durable clock
 	undo  undo
 	ready prepared
+	run   []byte // scratch
 
 	// excised returns the dead segments whose tables are gone since it was last
 	// asked.
@@ -149,7 +150,7 @@ func (x *segments) over(m marker, now int64) bool {
 	if !g.base.fits(m.origin) || g.all.n >= uint64(x.s.limits.full) {
 		return true
 	}
-	if x.buckets.AtMillis(now) == x.buckets.AtMillis(g.opened) {
+	if now < g.bucketEnd {
 		return false
 	}
 	return g.all.n >= uint64(x.s.limits.small) ||
@@ -166,7 +167,7 @@ func (x *segments) grow(m marker, now int64) {
 	x.open = &segment{
 		facts: facts{num: x.count, base: b, opened: now, low: m.first, high: m.first},
 		seed:  b.seed(x.s.secret),
-		exact: newExact(expect),
+		exact: newExact(expect), bucketEnd: x.buckets.AtMillis(now).EndMillis(),
 	}
 	x.count++
 	x.list = append(x.list, x.open)
@@ -191,7 +192,8 @@ func (x *segments) stage(b *pebble.Batch) {
 		case dropped(g):
 			x.stageDrop(b, g)
 		case g.exact != nil && g.exact.arena.mark() != g.mark:
-			must(b.Set(runKey(x.ns, g.num, g.runs), g.run(), nil))
+			x.run = g.appendRun(x.run[:0])
+			must(b.Set(runKey(x.ns, g.num, g.runs), x.run, nil))
 		case g.uncatalogued:
 			must(b.Set(segKey(kindCat, x.ns, g.num), g.append(nil), nil))
 			x.deleteRuns(b, g)

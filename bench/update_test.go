@@ -1,0 +1,118 @@
+package bench
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// stream makes records of one partition: random 16-byte IDs, a share of which
+// are duplicates of an ID that still counts, drawn evenly from the whole window.
+type stream struct {
+	live   int64 // markers inside the window
+	dups   int   // per cent
+	rng    *rand.Rand
+	record int64 // offset of the next record
+	fresh  int64 // new IDs so far
+}
+
+var begin = time.UnixMilli(1_700_000_000_000)
+
+// id returns the n-th new ID.
+func (s *stream) id(dst []byte, n int64) []byte {
+	x := uint64(n)*0x9e3779b97f4a7c15 + 0x1234567
+	for range 2 {
+		x ^= x >> 30
+		x *= 0xbf58476d1ce4e5b9
+		x ^= x >> 27
+		x *= 0x94d049bb133111eb
+		x ^= x >> 31
+		dst = binary.LittleEndian.AppendUint64(dst, x)
+		x += 0x9e3779b97f4a7c15
+	}
+	return dst
+}
+
+// fill makes the next batch. The clock moves with the new IDs, so that live of
+// them lie inside a window of one day.
+func (s *stream) fill(recs []store.Record, ids [][]byte) (dups int) {
+	perID := float64(window.Day.Millis()) / float64(s.live)
+	for i := range recs {
+		n := s.fresh
+		if s.fresh > 0 && s.rng.IntN(100) < s.dups {
+			n = s.fresh - 1 - s.rng.Int64N(min(s.fresh, s.live*98/100))
+			dups++
+		} else {
+			s.fresh++
+		}
+		ids[i] = s.id(ids[i][:0], n)
+		recs[i] = store.Record{
+			ID: ids[i], At: begin.Add(time.Duration(float64(s.fresh)*perID) * time.Millisecond),
+			Origin: store.Position{TopicID: store.ID{1}, Offset: s.record},
+		}
+		s.record++
+	}
+	return dups
+}
+
+// BenchmarkUpdate measures the durable check and mark of a record: one synced
+// batch an iteration, in a store whose window is full and expires as it goes.
+func BenchmarkUpdate(b *testing.B) {
+	for _, live := range []int64{1_000_000, 10_000_000} {
+		for _, size := range []int{500, 5000} {
+			b.Run(fmt.Sprintf("window=24h/ids=%dM/dups=10%%/batch=%d", live/1_000_000, size), func(b *testing.B) {
+				benchUpdate(b, live, size)
+			})
+		}
+	}
+}
+
+func benchUpdate(b *testing.B, live int64, size int) {
+	st, err := store.Open(b.TempDir(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, st.Close()) }()
+	ns, err := st.Namespace("bench", nil)
+	require.NoError(b, err)
+	s := &stream{live: live, dups: 10, rng: rand.New(rand.NewPCG(1, 2))}
+	run := func(recs []store.Record, ids [][]byte) {
+		want, got := s.fill(recs, ids), 0
+		require.NoError(b, ns.Update(func(u *store.Batch) error {
+			u.Prepare(ids)
+			for i := range recs {
+				d, err := u.Do(recs[i], nil)
+				if err != nil {
+					return err
+				}
+				if d.Verdict == store.Duplicate {
+					got++
+				}
+			}
+			return nil
+		}))
+		require.Equal(b, want, got)
+	}
+	fill, ids := make([]store.Record, 5000), make([][]byte, 5000)
+	for s.fresh < live+live/4 {
+		run(fill, ids)
+	}
+	b.ReportAllocs()
+	recs, ids := fill[:size], ids[:size]
+	start := time.Now()
+	n := 0
+	for b.Loop() {
+		run(recs, ids)
+		n++
+	}
+	took := time.Since(start)
+	records := float64(n * size)
+	b.ReportMetric(records/took.Seconds(), "records/s")
+	b.ReportMetric(float64(took.Nanoseconds())/records, "ns/record")
+}
