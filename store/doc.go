@@ -1,0 +1,84 @@
+// Package store keeps, for each namespace, which IDs were seen within a window
+// of the namespace's own time, together with the position in the log they come
+// from and whatever state the handler of a record wants to keep: all of it in
+// ONE atomic, synced batch. The first time counts, every other time is a
+// duplicate.
+//
+// There are only a few types. A [Store] is a directory. A [Namespace] is a space
+// in which an ID is unique: for Kafka, one partition as one group reads it. Its
+// Update hands out a [Batch], whose Do decides a record and, unless it is a
+// duplicate, calls the handler with a [Tx] for its state and its outputs.
+// [Namespace.View] reads state from anywhere.
+//
+// # What is promised
+//
+//   - A decision is a pure function of the log: the same records in the same
+//     order are decided alike, however they were split into batches, crashed
+//     over, stored or expired. Exact to the millisecond; no ID is ever taken for
+//     another. The wall clock only tells times that lie in the future.
+//   - Update returned nil: markers, state, outputs, clock and position are on
+//     disk, all of them. Any error: none of them are (after ErrPoisoned only the
+//     next Open can tell).
+//   - Nothing is marked before the handler returned nil. A failed or panicking
+//     handler leaves nothing of its record.
+//   - Nothing is forgotten silently. A namespace proves its markers before its
+//     first verdict; what it cannot vouch for is [Unknown], with the reason.
+//   - The store never ends the process, never waits for ever, never logs an ID.
+//
+// It is not safe on a network file system, and two processes cannot share it.
+//
+// # The way of a record
+//
+//	Do(record)
+//	  clock      move C by the record's time                     clock.go   R1
+//	  find       row, then segments, newest first                lookup.go  R2
+//	  decide     New | Duplicate | Unknown(reason)               decide.go  R2-R4
+//	  handler    fn(tx): state, outputs                          tx.go      R7
+//	  accept     marker into the open segment                    segments.go
+//	Update ends
+//	  commit     ONE batch: runs, head, state, outputs           batch.go   R6
+//	             + what expired under the DURABLE clock          segments.go R9
+//
+// # The markers
+//
+// Markers are not keys. The new markers of a batch in one segment are one value,
+// a run; a segment is a closed slice of a namespace's time, up to 1.3 million
+// markers; one that is full or old is spilled into one immutable table of pages,
+// each holding the markers of one range of the hash. Looking up an absent ID
+// costs no read: exact tables in memory and one filter per sealed segment
+// answer. A segment is dropped whole when its newest marker has left the window.
+//
+//	page   ns seg part index   a table's pages, filter, header   Ingest
+//	cat    ns seg              facts of a table                  with the deletion of its runs
+//	run    ns seg seq          markers in order of arrival       batch
+//	head   ns                  position, clock, coverage, sums   every batch
+//	out    ns batch off i      staged outputs                    batch, until settled
+//	store                      ID, secret, sum of the registry   when a namespace is made
+//	name   name                number and settings               once
+//	state  ns key              the user's                        batch
+//	row    ns                  markers of a row of jumps         batch, when it changes
+//	dead   ns seg              dropped, its table may stand      batch, until it is gone
+//	opens                      the last 64 openings              Open
+//
+// # Invariants
+//
+// The numbers are those of docs/faults.md; tests carry them.
+//
+//	I1   state is the fold of the accepted records below the position
+//	I5   an acknowledged position never goes back
+//	I6   no segment outlives the batch after its newest marker left the window
+//	I7   a filter holds at least the markers of its segment
+//	I8   age < W is always a duplicate, age >= W never
+//	I10  the clock never goes back after its first 8 times, and is stored
+//	I11  a ledger is what its markers sum up to
+//
+// # Why every crash is safe
+//
+// A batch is one record of the log: all or nothing. A table is written only from
+// a frozen segment, whose last batch is durable; until the batch that puts it
+// into the catalogue and deletes its runs, both stand, and the table wins. A
+// dropped segment's batch deletes what points to its table and leaves a dead
+// record, so that the table's removal is finished after a crash. A table that
+// nothing points to is damage, and is reported, because its markers were
+// acknowledged once.
+package store
