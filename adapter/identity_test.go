@@ -68,7 +68,7 @@ func (n named) Name() string                        { return string(n) }
 func (n named) ID(rec *kgo.Record) ([]byte, string) { return rec.Value, "no value" }
 
 func TestFault_D09_ExtractorNames(t *testing.T) {
-	named := []struct {
+	tests := []struct {
 		x    Extractor
 		want string
 	}{
@@ -86,7 +86,7 @@ func TestFault_D09_ExtractorNames(t *testing.T) {
 		{Composite(JSONPointer(""), Key()), "json:+key"},
 	}
 	seen := map[string]bool{}
-	for _, n := range named {
+	for _, n := range tests {
 		require.Equal(t, n.want, n.x.Name())
 		require.False(t, seen[n.want], n.want)
 		seen[n.want] = true
@@ -132,7 +132,7 @@ func TestParseSpec(t *testing.T) {
 		{[]string{"json:/\xff"}, "is not UTF-8"},
 		{[]string{"key", "x", "json:y"},
 			"ID \"x\" is not known; give header:NAME, key or json:/pointer\n" +
-			"adapter: JSON pointer \"y\" does not begin with /"},
+				"adapter: JSON pointer \"y\" does not begin with /"},
 	}
 	for _, tt := range bad {
 		x, err := ParseSpec(tt.specs...)

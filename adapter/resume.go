@@ -1,0 +1,247 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that the plan of a partition's start ends in (R11).
+var (
+	// ErrLogReplaced is returned when the log is not the one that the store or
+	// the group knows, though it has the same topic ID (row 3).
+	ErrLogReplaced = errors.New("adapter: the log was replaced")
+
+	// ErrStateElsewhere is returned when the user state of a partition is not in
+	// this store and cannot be made from the log (rows 5, 9, 10 and 12).
+	ErrStateElsewhere = errors.New("adapter: the state of the partition is not in this store")
+
+	// ErrOffsetsLost is returned when the group no longer has an offset that it
+	// had acknowledged to this store (row 6).
+	ErrOffsetsLost = errors.New("adapter: the group lost its committed offset")
+
+	// ErrForeignOffset is returned when the group's offset was committed by an
+	// operator or another client (row 7).
+	ErrForeignOffset = errors.New("adapter: the group's offset was not committed by firstseen")
+
+	// ErrCloned is returned when the offset was committed by this store under an
+	// opening that the directory does not know: it is a backup or a clone (row 8).
+	ErrCloned = errors.New("adapter: the store is a backup or a clone")
+
+	// ErrGap is returned when the log starts above the first offset that is to
+	// be read (the last row).
+	ErrGap = errors.New("adapter: retention deleted records before they were read")
+
+	// ErrPlanUnsupported is returned when the law knows what to do and this
+	// release does not do it yet. Its text says what is missing.
+	ErrPlanUnsupported = errors.New("adapter: the start that the partition needs " +
+		"is not part of this release")
+)
+
+// Start is where a group begins that never had an offset in the topic.
+type Start uint8
+
+// The starts.
+const (
+	StartEarliest Start = iota // the log start, the default
+	StartLatest                // the log end
+)
+
+// OnGap is what happens when retention deleted records before they were read.
+type OnGap uint8
+
+// The policies for a gap.
+const (
+	GapStop OnGap = iota // the partition stops with ErrGap, the default
+	GapJump              // the gap is counted, and coverage is open
+)
+
+// OnForeignOffset is what happens when somebody else committed the group's offset.
+type OnForeignOffset uint8
+
+// The policies for a foreign offset.
+const (
+	ForeignFail   OnForeignOffset = iota // the partition stops with ErrForeignOffset, the default
+	ForeignHonour                        // the partition goes where the offset says
+	ForeignIgnore                        // the partition goes on where the store stands
+)
+
+// OnMissingOffset is what happens when the group lost an acknowledged offset.
+type OnMissingOffset uint8
+
+// The policies for a lost offset.
+const (
+	MissingOffsetStop   OnMissingOffset = iota // the partition stops with ErrOffsetsLost, the default
+	MissingOffsetResume                        // the partition goes on where the store stands
+)
+
+// Committed is an offset in Kafka with what was committed beside it. The zero
+// value is none.
+type Committed struct {
+	Present bool
+	Offset  int64  // the next one
+	Epoch   int32  // leader epoch, -1 when none
+	Tag     string // the metadata as it is
+}
+
+// EpochEnd is a broker's answer to where a leader epoch ended. The zero value
+// is no answer.
+type EpochEnd struct {
+	Known  bool
+	Offset int64
+}
+
+// Seam is what stands now where the last record of the store stood.
+type Seam uint8
+
+// The seams. Nothing at that offset is no evidence: compaction and control
+// records do that.
+const (
+	SeamNotAsked Seam = iota
+	SeamSame
+	SeamOther
+	SeamNothing
+)
+
+// Local is the position of a store in a partition. The zero value is none.
+type Local struct {
+	Present      bool
+	TopicID      [16]byte
+	Offset       int64     // L, the next one
+	Epoch        int32     // leader epoch of the record before it, -1 when none
+	Last         int64     // offset of the record remembered
+	Seam         Seam      // what stands at Last now
+	Acknowledged Committed // K
+	Rewind       uint64
+}
+
+// Inputs are all that the start of a partition depends on (R11).
+type Inputs struct {
+	// Group, Topic and Partition are for errors and alarms. They decide nothing.
+	Group     string
+	Topic     string
+	Partition int32
+
+	TopicID   [16]byte  // of the topic as it is now; zero when brokers give none
+	Local     Local     // L and K
+	Committed Committed // G, of a stable read
+
+	LocalEpochEnd, CommittedEpochEnd EpochEnd // the broker's answers for the epochs of L and G
+
+	LogStart, LogEnd int64
+	Compacted        bool // the topic's clean-up policy
+	EverPositioned   bool // the group or this store had a position in the topic's name before
+
+	StoreID   [16]byte
+	Ancestors [][16]byte                 // the stores that this one is an adopted backup of
+	KnownOpen func(openID [16]byte) bool // the openings that the store remembers; nil knows none
+
+	HasState      bool // the handler writes user state, or the namespace holds some
+	StateWhole    bool // the state is that of all records below L
+	Pure          bool // the handler may run again to make its state
+	FreshState    bool // told to start without the state that is missing
+	Transactional bool // outputs and offsets are committed in one transaction
+
+	Start           Start
+	OnGap           OnGap
+	OnForeignOffset OnForeignOffset
+	OnMissingOffset OnMissingOffset
+}
+
+// Action is what a plan does before a partition flows.
+type Action uint8
+
+// The actions. The zero Action is none of them.
+const (
+	_                 Action = iota
+	ActionStart              // nothing: the partition flows from Plan.Offset
+	ActionRestore            // markers of Plan.Read are restored, without the handler
+	ActionRebuild            // the handler makes state and markers of Plan.Read, outputs dropped
+	ActionHandleAgain        // the handler runs again over Plan.Read, outputs dropped
+	ActionStop               // the partition stops with Plan.Err
+)
+
+const (
+	// LastRow is the row of a plan that the last row of R11 has changed.
+	LastRow = 14
+	// FromClock as Plan.Read.From: the reading begins at the time W before Plan.Clock.
+	FromClock = -1
+)
+
+// A Plan says where a partition starts and what comes before. Of a plan that
+// stops only Row, Action and Err are set. What is pending is sent before the
+// partition flows.
+type Plan struct {
+	Row    int    // of R11, 3 to 13, or LastRow
+	Action Action // what comes first
+	Offset int64  // where the partition flows from: the new L
+	Epoch  int32  // leader epoch to fetch Offset with, -1 when none
+
+	Read  Range   // what the action reads
+	Skips []Range // what a policy skipped, inside Read or not: no markers, no handler
+	Clock int64   // the clock in G's tag, for FromClock; Unix milliseconds
+
+	Lowered bool  // row 2: L and K become the lower of themselves and LowerTo, and
+	LowerTo int64 // the last record, when it stands there or above, is forgotten
+
+	Follow  bool   // K becomes G with its tag, in the next batch
+	Rewind  uint64 // the position's rewind number from now on
+	Skipped Range  // row 7: what honouring skips, for the tag
+	Gap     Range  // the last row: what is jumped over
+
+	Forget     bool  // row 12: markers with origins from ForgetFrom on are forgotten first,
+	ForgetFrom int64 // and what is pending with them
+
+	// Settled is the newest batch whose outputs are acknowledged, so not pending
+	// any more. The store numbers its next batch above it.
+	Settled uint64
+	// Passed is the offset that another store reached: outputs of origins below
+	// it are not pending any more. 0 when none did.
+	Passed int64
+
+	EmptyState    bool   // the state starts empty, before the action
+	StateBroken   bool   // the state is not whole any more
+	OpensCoverage bool   // coverage is open from here on (R1)
+	Alarm         string // what the operator has to know; empty when nothing
+	Err           error  // why the partition stops, and the way out
+
+	where string
+}
+
+// Supported returns nil for a plan that this release carries out, the error of
+// a plan that stops, and ErrPlanUnsupported for the others.
+func (p Plan) Supported() error {
+	missing := ""
+	switch {
+	case p.Err != nil:
+		return p.Err
+	case p.Lowered:
+		missing = "going back after a tail loss (row 2)"
+	case p.Gap != Range{}:
+		missing = "jumping over a gap (last row); set the policy for gaps to stop"
+	case p.Row == 4, p.Row == 6, p.Row == 13:
+		return nil
+	case p.Row == 5:
+		missing = "taking over an offset without a store that knows it (row 5)"
+	case p.Row == 7:
+		missing = "honouring or ignoring a foreign offset (row 7); delete the group's offset of " +
+			"the partition and set the policy for missing offsets to resume"
+	case p.Row == 9:
+		missing = "filling up a store whose disk lost its tail (row 9)"
+	case p.Row == 11:
+		missing = "going on after the coordinator lost its tail (row 11)"
+	default:
+		missing = fmt.Sprintf("following another store (row %d)", p.Row)
+	}
+	return fmt.Errorf("%w: %s: missing is %s; start at %d; or run the store that committed last, "+
+		"or take a new group and an empty store", ErrPlanUnsupported, p.where, missing, p.Offset)
+}
+
+// PlanResume plans where a partition starts: the table of R11. Rows 1 and 2
+// change the inputs and go on; of rows 3 to 13 the first that matches gives an
+// offset, which the last row judges. It is a pure and total function.
+func PlanResume(in Inputs) Plan {
+	r := newResume(in)
+	r.recreated()
+	r.tailLoss()
+	return r.judge(r.match())
+}
