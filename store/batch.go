@@ -93,18 +93,18 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 		return Decision{}, err
 	}
 	t := millis(r.At)
-	h, s := b.move(t, r.Origin)
-	m, older, found, err := b.find(id, at, h.clock, s)
+	f, s := b.move(t, r.Origin)
+	m, older, found, err := b.find(id, at, f.clock, s)
 	if err != nil {
 		return Decision{}, err
 	}
-	d := decide(h.clock, t, s, found, m, h.cov, b.n.rules.w)
+	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)
 	if d.Verdict != Duplicate {
 		if err := b.call(r.Origin, d, fn); err != nil {
 			return d, err
 		}
 	}
-	b.settle(h, s, r.Origin)
+	b.settle(f, s, r.Origin)
 	if d.Verdict != Duplicate {
 		b.accept(id, r.Origin, s, older)
 	}
@@ -119,11 +119,11 @@ func (b *Batch) Pass(r Record, fn func(*Tx) error) error {
 	if err := b.check(r.Origin); err != nil {
 		return err
 	}
-	h, s := b.move(millis(r.At), r.Origin)
+	f, s := b.move(millis(r.At), r.Origin)
 	if err := b.call(r.Origin, Decision{}, fn); err != nil {
 		return err
 	}
-	b.settle(h, s, r.Origin)
+	b.settle(f, s, r.Origin)
 	b.counts.add(Decision{}, s)
 	return nil
 }
@@ -150,22 +150,22 @@ func (b *Batch) check(o Position) error {
 	return nil
 }
 
-// move returns the head as the record's time moves it. Nothing is kept of it
-// unless the record is settled: a failure leaves the clock where it was.
-func (b *Batch) move(t int64, o Position) (head, step) {
-	h := b.head
-	if !h.hasPos && !o.IsZero() {
-		h.startAt(o)
+// move returns how the record's time moves clock, coverage and position. None of
+// it is kept unless the record is settled: a failure leaves them as they were.
+func (b *Batch) move(t int64, o Position) (flow, step) {
+	f := b.head.flow
+	if !f.hasPos && !o.IsZero() {
+		f.startAt(o)
 	}
 	if t > add(b.wall, b.n.rules.maxAhead) {
 		b.wall = b.n.s.opts.Now().UnixMilli()
 	}
 	var s step
-	h.clock, s = h.clock.move(t, b.wall, b.n.rules)
+	f.clock, s = f.clock.move(t, b.wall, b.n.rules)
 	if s.moved {
-		h.cov = h.cov.closed(h.clock.now)
+		f.cov = f.cov.closed(f.clock.now)
 	}
-	return h, s
+	return f, s
 }
 
 // find returns the marker that the ID was given last, and F of the one that the
@@ -205,10 +205,9 @@ func (b *Batch) call(o Position, d Decision, fn func(*Tx) error) error {
 }
 
 // settle keeps what a record did to clock, coverage and position.
-func (b *Batch) settle(h head, s step, o Position) {
-	h.hasState = b.head.hasState
-	b.head = h
-	b.head.pass(o)
+func (b *Batch) settle(f flow, s step, o Position) {
+	f.pass(o)
+	b.head.flow = f
 	b.dirty = true
 	if !o.IsZero() && o.Offset == b.failed {
 		b.failed = -1

@@ -8,10 +8,8 @@ import (
 // head is what a namespace knows of itself besides its markers. It is written
 // whole with every batch, so it is true for exactly the markers of that batch.
 type head struct {
-	hasPos    bool
-	pos       Position // L
-	clock     clock
-	cov       coverage
+	flow
+
 	committed *Committed // K; never changed in place
 
 	lastOffset  int64 // the record remembered; -1: none
@@ -27,7 +25,15 @@ type head struct {
 	row  ledger // of the row's markers
 }
 
-func newHead() head { return head{cov: fromBeginning, lastOffset: -1} }
+// flow is the part of a head that every record may move.
+type flow struct {
+	hasPos bool
+	pos    Position // L
+	clock  clock
+	cov    coverage
+}
+
+func newHead() head { return head{flow: flow{cov: fromBeginning}, lastOffset: -1} }
 
 const headFormat = 1
 
@@ -91,23 +97,19 @@ func parseHead(b []byte) (head, bool) {
 
 // startAt sets the position of a namespace that had none in this log. Anything
 // but the beginning of the log is a hole.
-func (h *head) startAt(p Position) {
+func (f *flow) startAt(p Position) {
 	if p.Offset != 0 {
-		h.cov = h.cov.opened(Cold)
+		f.cov = f.cov.opened(Cold)
 	}
-	h.hasPos, h.pos = true, p
+	f.hasPos, f.pos = true, p
 }
 
 // pass moves L behind a record.
-func (h *head) pass(origin Position) {
-	if origin.IsZero() {
-		return
+func (f *flow) pass(origin Position) {
+	if !origin.IsZero() {
+		f.pos = origin
+		f.pos.Offset++
 	}
-	if !h.hasPos {
-		h.startAt(origin)
-	}
-	h.pos = origin
-	h.pos.Offset++
 }
 
 // fromStart reports whether coverage is from the beginning.

@@ -35,6 +35,21 @@ func (n *Namespace) loadHead() error {
 	return n.loadPending()
 }
 
+// Load reads and proves the namespace's markers, which its first batch would do
+// otherwise: call it to learn early that they are there, and how many. It
+// returns ErrCorrupt when they are not the ones that were acknowledged.
+func (n *Namespace) Load() error {
+	if err := n.own(); err != nil {
+		return err
+	}
+	defer n.disown()
+	if err := n.load(); err != nil {
+		return err
+	}
+	n.publish()
+	return nil
+}
+
 // load reads the markers at the first use. The caller owns the namespace.
 func (n *Namespace) load() error {
 	if n.loaded {

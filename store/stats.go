@@ -147,6 +147,28 @@ func (n *Namespace) publish() {
 	n.status.Store(st)
 }
 
+// DiskBytes returns what the namespace takes in tables on disk, its state and
+// outputs included. What is only in the log yet is not counted.
+func (n *Namespace) DiskBytes() (uint64, error) {
+	if err := n.s.enter(); err != nil {
+		return 0, err
+	}
+	defer n.s.leave()
+	var total uint64
+	err := n.s.fault.read("measure a namespace", func() error {
+		for _, kind := range []byte{kindPage, kindCat, kindRun, kindHead, kindOut, kindState, kindRow} {
+			from := nsKey(kind, n.num)
+			bytes, err := n.s.db.EstimateDiskUsage(from, after(from))
+			if err != nil {
+				return err
+			}
+			total += bytes
+		}
+		return nil
+	})
+	return total, err
+}
+
 // Stats are figures of the store as a whole.
 type Stats struct {
 	// Namespaces is how many there are.

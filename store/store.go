@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -206,11 +207,15 @@ func (s *Store) openDB(there bool) error {
 		s.db, err = pebble.Open(path, po)
 		return err
 	})
-	if err != nil && !errors.Is(err, ErrPoisoned) {
-		// Pebble's errors do not tell damage from anything else.
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	for _, world := range []error{
+		nil, ErrPoisoned, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE,
+	} {
+		if errors.Is(err, world) {
+			return err
+		}
 	}
-	return err
+	// Pebble does not tell damage from anything else that keeps it from opening.
+	return corruptf("%v", err)
 }
 
 // identify reads the store record, or writes the first one.
