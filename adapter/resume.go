@@ -210,21 +210,22 @@ type Plan struct {
 // Supported returns nil for a plan that this release carries out, the error of
 // a plan that stops, and ErrPlanUnsupported for the others.
 func (p Plan) Supported() error {
-	missing := ""
+	missing, way := "", "run the store that committed last, or take a new group and an empty store"
 	switch {
 	case p.Err != nil:
 		return p.Err
 	case p.Lowered:
 		missing = "going back after a tail loss (row 2)"
 	case p.Gap != Range{}:
-		missing = "jumping over a gap (last row); set the policy for gaps to stop"
+		missing = "jumping over a gap (last row)"
 	case p.Row == 4, p.Row == 6, p.Row == 13:
 		return nil
 	case p.Row == 5:
 		missing = "taking over an offset without a store that knows it (row 5)"
 	case p.Row == 7:
-		missing = "honouring or ignoring a foreign offset (row 7); delete the group's offset of " +
-			"the partition and set the policy for missing offsets to resume"
+		missing = "honouring or ignoring a foreign offset (row 7)"
+		way = "delete the group's offset of the partition and set the policy for missing offsets " +
+			"to resume, or take a new group and an empty store"
 	case p.Row == 9:
 		missing = "filling up a store whose disk lost its tail (row 9)"
 	case p.Row == 11:
@@ -232,8 +233,8 @@ func (p Plan) Supported() error {
 	default:
 		missing = fmt.Sprintf("following another store (row %d)", p.Row)
 	}
-	return fmt.Errorf("%w: %s: missing is %s; start at %d; or run the store that committed last, "+
-		"or take a new group and an empty store", ErrPlanUnsupported, p.where, missing, p.Offset)
+	return fmt.Errorf("%w: %s: missing is %s, to start at %d; %s",
+		ErrPlanUnsupported, p.where, missing, p.Offset, way)
 }
 
 // PlanResume plans where a partition starts: the table of R11. Rows 1 and 2

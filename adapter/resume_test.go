@@ -621,7 +621,7 @@ func TestPlan_Supported(t *testing.T) {
 		change func(*Inputs)
 		says   string
 	}{
-		{func(in *Inputs) { in.LocalEpochEnd = answer(50) }, "(row 2); start at 50"},
+		{func(in *Inputs) { in.LocalEpochEnd = answer(50) }, "(row 2), to start at 50"},
 		{func(in *Inputs) { in.LogStart, in.OnGap = 101, GapJump }, "gap (last row)"},
 		{func(in *Inputs) { cold(in) }, "(row 5)"},
 		{func(in *Inputs) { cold(in); commit(in, 9, "") }, "(row 5)"},

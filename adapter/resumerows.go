@@ -79,7 +79,8 @@ func (r *resume) tailLoss() {
 	l, g := r.in.LocalEpochEnd, r.in.CommittedEpochEnd
 	l.Known = l.Known && r.hasL && l.Offset >= 0
 	g.Known = g.Known && r.hasG && g.Offset >= 0
-	if !(l.Known && l.Offset < r.l) && !(g.Known && g.Offset < r.g) {
+	lost := l.Known && l.Offset < r.l || g.Known && g.Offset < r.g
+	if !lost {
 		return
 	}
 	if !l.Known {

@@ -144,16 +144,14 @@ func DecodeTag(s string) (t Tag, ours bool, err error) {
 }
 
 // parse fills the tag from the bytes that text encodes, and reports whether
-// they can be read. That nothing else encodes the same tag is not checked here.
+// they can be read. The checksum, and that nothing else encodes the same tag,
+// are checked by comparing with text.
 func (t *Tag) parse(b []byte) bool {
 	const fixed = 1 + 3*16
 	if len(b) < fixed+4 {
 		return false
 	}
-	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
-	if crc32.Checksum(body, castagnoli) != sum {
-		return false
-	}
+	body := b[:len(b)-4]
 	t.HasState = body[0]&tagHasState != 0
 	t.Merged = body[0]&tagMerged != 0
 	copy(t.StoreID[:], body[1:])
