@@ -1,0 +1,163 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+const (
+	// sendTimeout is how long outputs may take to be acknowledged before the
+	// session ends and the next one sends them again.
+	sendTimeout = time.Minute
+	// commitTimeout bounds a commit, which waits behind a running rebalance.
+	commitTimeout = 15 * time.Second
+)
+
+// topicPartition names a partition.
+type topicPartition struct {
+	topic  string
+	number int32
+}
+
+// commit commits the positions of these partitions, each with its tag: those
+// that moved since Kafka acknowledged one, or all. What it commits is L as the
+// store has it, durable and with no output pending (R10). It returns an error
+// when the session or Run has to end. A commit whose fate is unknown is no
+// error: the next one is as high or higher.
+func (s *session) commit(parts []*partition, all bool) error {
+	at := make(map[string]map[int32]kgo.EpochOffset)
+	sent := make(map[topicPartition]store.Committed)
+	carried := make(map[topicPartition]uint64)
+	for _, p := range parts {
+		moved := p.next.Offset != p.committed.Offset || p.carried < p.staged || p.committed.Tag == ""
+		if len(p.pending) > 0 || !moved && !all {
+			continue
+		}
+		tag, err := p.tag()
+		if err != nil {
+			return err
+		}
+		if at[p.topic] == nil {
+			at[p.topic] = make(map[int32]kgo.EpochOffset)
+		}
+		at[p.topic][p.number] = kgo.EpochOffset{Epoch: p.next.LeaderEpoch, Offset: p.next.Offset}
+		key := topicPartition{p.topic, p.number}
+		sent[key] = store.Committed{Offset: p.next.Offset, LeaderEpoch: p.next.LeaderEpoch, Tag: tag}
+		carried[key] = p.sent
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	answers, err := s.commitSync(at, sent)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, p := range parts {
+		key := topicPartition{p.topic, p.number}
+		err, answered := answers[key]
+		switch {
+		case !answered:
+		case err == nil:
+			p.committed, p.carried, p.noted = sent[key], carried[key], false
+		case endsSession(err):
+			errs = append(errs, &again{fmt.Errorf("the offset of %s/%d was not committed: %w", p.topic, p.number, err)})
+		case errors.Is(err, kerr.RebalanceInProgress), passes(err):
+		default:
+			errs = append(errs, fmt.Errorf("%w of %s/%d for group %q: %w; mend that and run again",
+				ErrCommitRefused, p.topic, p.number, s.c.opts.Group, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// commitSync sends one commit and returns Kafka's answer for every partition
+// that it answered for; none when the fate of the commit is unknown.
+func (s *session) commitSync(
+	at map[string]map[int32]kgo.EpochOffset, sent map[topicPartition]store.Committed,
+) (map[topicPartition]error, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), commitTimeout)
+	defer cancel()
+	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
+		// kgo joins again by itself after it was fenced; what this session
+		// knows is of the member that it was assigned to.
+		if req.MemberID != s.member {
+			return kerr.UnknownMemberID
+		}
+		for i := range req.Topics {
+			t := &req.Topics[i]
+			for j := range t.Partitions {
+				tag := sent[topicPartition{t.Topic, t.Partitions[j].Partition}].Tag
+				t.Partitions[j].Metadata = &tag
+			}
+		}
+		return nil
+	})
+	var (
+		answers map[topicPartition]error
+		failed  error
+	)
+	s.cl.CommitOffsetsSync(ctx, at, func(
+		_ *kgo.Client, req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error,
+	) {
+		if err != nil {
+			failed = err
+			return
+		}
+		answers = answersOf(req, resp)
+	})
+	if failed != nil && endsSession(failed) {
+		return nil, &again{fmt.Errorf("offsets were not committed: %w", failed)}
+	}
+	return answers, nil
+}
+
+// answersOf reads the answer to a commit, which names topics or only their IDs.
+func answersOf(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) map[topicPartition]error {
+	names := make(map[[16]byte]string, len(req.Topics))
+	for _, t := range req.Topics {
+		names[t.TopicID] = t.Topic
+	}
+	answers := make(map[topicPartition]error)
+	for _, t := range resp.Topics {
+		name := t.Topic
+		if name == "" {
+			name = names[t.TopicID]
+		}
+		for _, p := range t.Partitions {
+			answers[topicPartition{name, p.Partition}] = kerr.ErrorForCode(p.ErrorCode)
+		}
+	}
+	return answers
+}
+
+// tag returns what goes with the partition's offset into Kafka.
+func (p *partition) tag() (string, error) {
+	status, err := p.ns.Status()
+	if err != nil {
+		return "", err
+	}
+	clock := int64(0)
+	if !status.Clock.IsZero() {
+		clock = status.Clock.UnixMilli()
+	}
+	st := p.s.c.st
+	return Tag{
+		StoreID:  st.ID(),
+		OpenID:   st.OpenID(),
+		TopicID:  p.log,
+		Rewind:   status.Rewind,
+		Sequence: p.sent,
+		Clock:    clock,
+		Forgets:  status.Forgets,
+		HasState: status.HasState,
+	}.Encode()
+}

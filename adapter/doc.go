@@ -1,0 +1,65 @@
+// Package adapter is the Kafka consumer around a store: it hands every message
+// to a Handler once within the window, and loses none.
+//
+// A [Consumer] is a member of a consumer group. For every partition it has a
+// namespace in the store, which holds the markers, the position, the handler's
+// state and its outputs. The store leads and Kafka follows: a partition starts
+// where the store says, checked against what Kafka says (R11), and the group's
+// offset is only ever a copy of the store's position.
+//
+// # The loop
+//
+//	Kafka          adapter                       Handler       store
+//	  |    poll       |                             |            |
+//	  |-------------->|  begin a batch of the partition -------->|
+//	  |               |                             |            |
+//	  |               |  each record:               |            |
+//	  |               |    below the position: a replay, done    |
+//	  |               |    decide ------------------------------>|
+//	  |               |    Duplicate: done          |            |
+//	  |               |    New, Unknown ----------->|            |
+//	  |               |      its state and outputs  |----------->|
+//	  |               |                             |            |
+//	  |      (1)      |  commit the batch: marker, position, state
+//	  |               |  and outputs, durable in one step ------>|
+//	  |      (2)      |                             |            |
+//	  |<--------------|  outputs, acknowledged      |            |
+//	  |      (3)      |                             |            |
+//	  |<--------------|  group offset, with a tag   |            |
+//	  |      (4)      |                             |            |
+//	  |               |  allow a rebalance, poll again           |
+//
+// What a crash leaves:
+//
+//	before (1)  nothing of the batch. It is fetched and handled again: a call
+//	            to another system is repeated, with the same Token.
+//	(1) to (2)  all of the batch, its outputs pending. They are sent as they
+//	            were staged before the partition flows again; the handler is
+//	            not called.
+//	(2) to (3)  the same, or some outputs once more, with the same output ID.
+//	(3) to (4)  all of it; the group's offset is behind. The partition starts
+//	            at the store's position, and Kafka's records below are replays.
+//
+// So state is exactly once, outputs are at least once under an ID that does not
+// change, and calls to other systems are repeated only when the process dies
+// between the call and (1), or the batch fails there.
+//
+// # Sessions
+//
+// The consumer works in sessions: one member of the group with one client. A
+// session is crash-only. When the group loses the member, a topic is recreated,
+// or an offset is out of range, it ends without a commit, and a new one starts
+// from the store after a pause. A broker that is away is waited for. Run ends
+// when its context does, and in an error when going on would lose or double
+// something, or needs a decision: each names what happened, to what, and the
+// way out. The member is static, with the store's ID as its instance ID, and
+// does not leave the group: a restart finds its partitions without a rebalance.
+//
+// # Limits
+//
+// One Consumer serves a group; other members of the same program are not meant
+// to take its partitions over in this release. A handler that hangs holds its
+// partitions, since the client goes on telling the group that it is alive.
+// Copies in different partitions are not seen together. The handler of one
+// partition is called for one record at a time.
+package adapter

@@ -1,0 +1,99 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of a Consumer. The errors that the plan of a partition's start ends in
+// (R11), such as ErrGap, stand beside it; those of the store, such as
+// store.ErrPoisoned, come through as they are.
+var (
+	// ErrBrokersAway is returned by Run when no broker answers at its start.
+	// Later outages are ridden out.
+	ErrBrokersAway = errors.New("adapter: no broker answers")
+
+	// ErrCommitRefused is returned by Run when Kafka refuses an offset for a
+	// reason that does not end by itself, such as a missing permission. What
+	// was handled is safe in the store.
+	ErrCommitRefused = errors.New("adapter: kafka refuses the offset")
+
+	// ErrConsumeRefused is returned by Run when Kafka refuses the group or a
+	// fetch for a reason that does not end by itself, such as a missing
+	// permission or a damaged batch.
+	ErrConsumeRefused = errors.New("adapter: kafka refuses to be read")
+
+	// ErrInUse is returned by Run when another Run in this process has the same
+	// store and group.
+	ErrInUse = errors.New("adapter: the store and the group are in use by another Run")
+
+	// ErrLoop is returned by New and by Tx.Produce for an output whose topic is
+	// one that is consumed.
+	ErrLoop = errors.New("adapter: an output would go to a topic that is consumed")
+
+	// ErrMissingID is wrapped by the RecordError of a record without an ID,
+	// unless the policy is to accept it.
+	ErrMissingID = errors.New("adapter: record has no ID")
+
+	// ErrNoTopicID is returned by Run when the brokers give topics no IDs: a
+	// topic that is deleted and recreated could not be told from the old one.
+	ErrNoTopicID = errors.New("adapter: the brokers give topics no IDs")
+
+	// ErrOutputAhead is returned by Tx.Produce for a time so far ahead of the
+	// wall clock that Kafka would refuse the record.
+	ErrOutputAhead = errors.New("adapter: the time of an output lies too far ahead")
+
+	// ErrOutputRefused is returned by Run when Kafka refuses a staged output
+	// for good. It stays pending, and the offset of its record is not committed.
+	ErrOutputRefused = errors.New("adapter: kafka refuses an output")
+
+	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger
+	// than its topic allows.
+	ErrOutputTooLarge = errors.New("adapter: output is larger than its topic allows")
+
+	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
+	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
+
+	// ErrUnknownTopic is returned by Run when a topic to be consumed does not
+	// exist, and by Tx.Produce for an output to one that does not.
+	ErrUnknownTopic = errors.New("adapter: the topic does not exist")
+)
+
+// A RecordError says which record ended a Run. Nothing of it remains; the
+// records before it are handled and committed.
+type RecordError struct {
+	// Topic, Partition and Offset are where the record stands.
+	Topic     string
+	Partition int32
+	Offset    int64
+	// Err is what the handler returned last, a *PanicError, or why the record
+	// has no ID.
+	Err error
+}
+
+// Error names the record, the reason and the way out.
+func (e *RecordError) Error() string {
+	return fmt.Sprintf("adapter: record at %s/%d@%d was not handled: %v; "+
+		"mend its cause and run again, the record comes first",
+		e.Topic, e.Partition, e.Offset, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *RecordError) Unwrap() error { return e.Err }
+
+// A PanicError is a panic of a handler or of an ID extractor, caught.
+type PanicError struct {
+	// Value is what panic was called with.
+	Value any
+	// Stack is the stack of the goroutine at that moment, as text.
+	Stack []byte
+}
+
+// Error returns the value and the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+
+// Unwrap returns Value when it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

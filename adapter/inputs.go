@@ -1,0 +1,352 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// plans gathers the inputs of R11 for the assigned partitions, and plans where
+// each of them starts.
+func (s *session) plans(
+	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
+) ([]*partition, []Plan, error) {
+	log, err := s.askLog(ctx, assigned)
+	if err != nil {
+		return nil, nil, err
+	}
+	var parts []*partition
+	var inputs []Inputs
+	for topic, numbers := range assigned {
+		for number := range numbers {
+			p, in, err := s.open(topic, number, log)
+			if err != nil {
+				return nil, nil, err
+			}
+			parts, inputs = append(parts, p), append(inputs, in)
+		}
+	}
+	if err := s.askEpochs(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
+	if err := s.askSeams(ctx, parts, inputs); err != nil {
+		return nil, nil, err
+	}
+	if err := s.askName(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
+	plans := make([]Plan, len(inputs))
+	for i, in := range inputs {
+		plans[i] = PlanResume(in)
+	}
+	return parts, plans, nil
+}
+
+// logState is what Kafka says of the logs.
+type logState struct {
+	ids        map[string]store.ID
+	start, end offsets
+}
+
+func (s *session) askLog(
+	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
+) (logState, error) {
+	state := logState{ids: make(map[string]store.ID)}
+	topics := make([]string, 0, len(assigned))
+	for topic := range assigned {
+		topics = append(topics, topic)
+	}
+	metadata, err := s.admin.Metadata(ctx, topics...)
+	if err != nil {
+		return state, unanswered("topics", err)
+	}
+	for _, topic := range topics {
+		detail, err := usable(metadata, topic)
+		if errors.Is(err, ErrUnknownTopic) || err != nil && passes(err) && !errors.Is(err, ErrNoTopicID) {
+			return state, &again{err}
+		}
+		if err != nil {
+			return state, err
+		}
+		state.ids[topic] = store.ID(detail.ID)
+	}
+	if state.start, err = listed(s.admin.ListStartOffsets(ctx, topics...)); err != nil {
+		return state, unanswered("log starts", err)
+	}
+	if state.end, err = listed(s.admin.ListEndOffsets(ctx, topics...)); err != nil {
+		return state, unanswered("log ends", err)
+	}
+	return state, nil
+}
+
+// unanswered is a question to Kafka that failed: another session asks again,
+// unless the answer was final.
+func unanswered(what string, err error) error {
+	if passes(err) || endsSession(err) {
+		return &again{fmt.Errorf("%s were not told: %w", what, err)}
+	}
+	return fmt.Errorf("%w: %s were not told: %w; mend that and run again", ErrConsumeRefused, what, err)
+}
+
+// open opens the namespace of a partition, and returns the inputs that it and
+// the coordinator's answer hold.
+func (s *session) open(topic string, number int32, log logState) (*partition, Inputs, error) {
+	o := &s.c.opts
+	p := &partition{s: s, topic: topic, number: number, log: log.ids[topic], end: log.end[topic][number]}
+	in := Inputs{
+		Group: o.Group, Topic: topic, Partition: number,
+		TopicID:   p.log,
+		Committed: s.groupOffset(topic, p.log, number),
+		LogStart:  log.start[topic][number],
+		LogEnd:    p.end,
+		StoreID:   s.c.st.ID(),
+		KnownOpen: func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
+		Start:     o.Start,
+	}
+	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
+		&store.NamespaceOptions{IDSource: o.ID.Name(), Window: o.Window})
+	if err != nil {
+		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
+	}
+	status, err := ns.Status()
+	if err != nil {
+		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
+	}
+	p.ns = ns
+	in.HasState, in.StateWhole = status.HasState, status.HasState
+	in.Local = Local{
+		Present: !status.Position.IsZero(),
+		TopicID: status.Position.TopicID,
+		Offset:  status.Position.Offset,
+		Epoch:   status.Position.LeaderEpoch,
+		Last:    status.LastOffset,
+		Rewind:  status.Rewind,
+	}
+	if k := status.Committed; k != nil {
+		in.Local.Acknowledged = Committed{
+			Present: true, Offset: k.Offset, Epoch: k.LeaderEpoch, Tag: k.Tag,
+		}
+	}
+	p.resumed(in)
+	return p, in, nil
+}
+
+// resumed takes over what Kafka has acknowledged to this store before.
+func (p *partition) resumed(in Inputs) {
+	g := in.Committed
+	tag, ours, err := DecodeTag(g.Tag)
+	if !g.Present || !ours || err != nil || tag.StoreID != in.StoreID || tag.TopicID != in.TopicID {
+		return
+	}
+	p.committed = store.Committed{Offset: g.Offset, LeaderEpoch: g.Epoch, Tag: g.Tag}
+	p.carried = tag.Sequence
+	p.noted = in.Local.Acknowledged == g
+}
+
+// groupOffset returns what the coordinator said of a partition (G).
+func (s *session) groupOffset(topic string, id store.ID, number int32) Committed {
+	for _, g := range s.committed.Groups {
+		for _, t := range g.Topics {
+			if t.Topic != topic && (t.Topic != "" || t.TopicID != id) {
+				continue
+			}
+			for _, p := range t.Partitions {
+				if p.Partition == number && p.Offset >= 0 {
+					c := Committed{Present: true, Offset: p.Offset, Epoch: p.LeaderEpoch}
+					if p.Metadata != nil {
+						c.Tag = *p.Metadata
+					}
+					return c
+				}
+			}
+		}
+	}
+	return Committed{}
+}
+
+// askEpochs asks the brokers where the leader epochs of L and of G ended.
+func (s *session) askEpochs(ctx context.Context, inputs []Inputs) error {
+	ask := func(epoch func(*Inputs) (int32, bool), set func(*Inputs, EpochEnd)) error {
+		var req kadm.OffsetForLeaderEpochRequest
+		for i := range inputs {
+			if e, ok := epoch(&inputs[i]); ok && e >= 0 {
+				req.Add(inputs[i].Topic, inputs[i].Partition, e)
+			}
+		}
+		if req == nil {
+			return nil
+		}
+		ends, err := s.admin.OffsetForLeaderEpoch(ctx, req)
+		if err != nil {
+			return unanswered("leader epochs", err)
+		}
+		for i := range inputs {
+			end, ok := ends[inputs[i].Topic][inputs[i].Partition]
+			if ok && end.Err != nil {
+				return unanswered("leader epochs", end.Err)
+			}
+			if ok && end.EndOffset >= 0 {
+				set(&inputs[i], EpochEnd{Known: true, Offset: end.EndOffset})
+			}
+		}
+		return nil
+	}
+	err := ask(
+		func(in *Inputs) (int32, bool) {
+			return in.Local.Epoch, in.Local.Present && in.Local.TopicID == in.TopicID
+		},
+		func(in *Inputs, end EpochEnd) { in.LocalEpochEnd = end })
+	if err != nil {
+		return err
+	}
+	return ask(
+		func(in *Inputs) (int32, bool) { return in.Committed.Epoch, in.Committed.Present },
+		func(in *Inputs, end EpochEnd) { in.CommittedEpochEnd = end })
+}
+
+// askSeams looks at what stands now where the last record of each partition
+// stood.
+func (s *session) askSeams(ctx context.Context, parts []*partition, inputs []Inputs) error {
+	order := make([]int, len(parts))
+	for i := range order {
+		order[i] = i
+	}
+	return each(order, func(i int) error {
+		p, l := parts[i], &inputs[i].Local
+		if !l.Present || l.TopicID != inputs[i].TopicID || l.Last < inputs[i].LogStart || l.Last >= inputs[i].LogEnd {
+			return nil
+		}
+		status, err := p.ns.Status()
+		if err != nil {
+			return err
+		}
+		recs, _, err := p.read(ctx, l.Last)
+		switch {
+		case err != nil:
+			return err
+		case len(recs) == 0 || recs[0].Offset != l.Last:
+			l.Seam = SeamNothing
+		case Fingerprint(recs[0]) == status.Fingerprint:
+			l.Seam = SeamSame
+		default:
+			l.Seam = SeamOther
+		}
+		return nil
+	})
+}
+
+// askName asks, for partitions of which nobody knows a position, whether the
+// group or this store ever had one in the topic's name.
+func (s *session) askName(ctx context.Context, inputs []Inputs) error {
+	had := make(map[string]bool)
+	for i := range inputs {
+		if in := &inputs[i]; !in.Committed.Present && !in.Local.Present {
+			had[in.Topic] = false
+		}
+	}
+	for topic := range had {
+		prefix := namespacePrefix(s.c.opts.Group, topic)
+		for name := range s.c.st.Namespaces() {
+			if had[topic] || !strings.HasPrefix(name, prefix) {
+				continue
+			}
+			ns, err := s.c.st.Namespace(name, nil)
+			if err != nil {
+				return fmt.Errorf("adapter: namespace %q: %w", name, err)
+			}
+			status, err := ns.Status()
+			if err != nil {
+				return fmt.Errorf("adapter: namespace %q: %w", name, err)
+			}
+			had[topic] = !status.Position.IsZero()
+		}
+	}
+	var unknown []string
+	for topic, known := range had {
+		if !known {
+			unknown = append(unknown, topic)
+		}
+	}
+	if len(unknown) > 0 {
+		found, err := s.admin.FetchOffsetsForTopics(ctx, s.c.opts.Group, unknown...)
+		if err != nil {
+			return unanswered("the group's offsets", err)
+		}
+		found.Each(func(o kadm.OffsetResponse) {
+			had[o.Topic] = had[o.Topic] || o.Err == nil && o.At >= 0
+		})
+	}
+	for i := range inputs {
+		inputs[i].EverPositioned = had[inputs[i].Topic]
+	}
+	return nil
+}
+
+// read fetches from an offset on, as a read_committed reader, and returns the
+// records of the first batches with a record at or above it, and the offset
+// after what was read: over gaps, aborted records and control records.
+func (p *partition) read(ctx context.Context, from int64) ([]*kgo.Record, int64, error) {
+	leader, _, err := p.s.cl.PartitionLeader(p.topic, p.number)
+	if err != nil {
+		return nil, 0, unanswered("leaders", err)
+	}
+	part := kmsg.NewFetchRequestTopicPartition()
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.number, from, readBytes
+	topic := kmsg.NewFetchRequestTopic()
+	topic.Topic, topic.TopicID = p.topic, p.log
+	topic.Partitions = append(topic.Partitions, part)
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.MinBytes, req.IsolationLevel, req.SessionEpoch = readBytes, 1, 1, -1
+	req.Topics = append(req.Topics, topic)
+
+	answer, err := p.s.cl.Broker(int(leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return nil, 0, unanswered("records", err)
+	}
+	resp := answer.(*kmsg.FetchResponse)
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+		return nil, 0, unanswered("records", err)
+	}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return nil, from, nil
+	}
+	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
+		Offset: from, Topic: p.topic, Partition: p.number, IsolationLevel: kgo.ReadCommitted(),
+	}, &resp.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
+	if errors.Is(fetched.Err, kerr.OffsetOutOfRange) {
+		return nil, from, nil
+	}
+	if fetched.Err != nil {
+		return nil, 0, unanswered("records", fetched.Err)
+	}
+	return fetched.Records, next, nil
+}
+
+// readBytes bounds a single read; one batch that is larger comes whole.
+const readBytes = 1 << 20
+
+// atEnd tells whether nothing lies between the position and the end that Run
+// waits for. Offsets without records, such as the end of a transaction, are
+// only seen by reading there, which is done when a poll was quiet.
+func (p *partition) atEnd(quiet bool) bool {
+	until := p.s.until[p.topic][p.number]
+	at := p.next.Offset
+	for quiet && at < until {
+		recs, next, err := p.read(p.s.poll, at)
+		if err != nil || len(recs) > 0 && recs[0].Offset < until || len(recs) == 0 && next <= at {
+			return false
+		}
+		if at = next; len(recs) > 0 {
+			at = until
+		}
+	}
+	return at >= until
+}

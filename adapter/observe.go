@@ -1,0 +1,66 @@
+package adapter
+
+import "sync/atomic"
+
+// Stats are numbers of a Consumer since it was made, over all its Runs. What a
+// batch adds is added when the batch is durable.
+type Stats struct {
+	// Partitions that it has now.
+	Partitions int
+	// Lag is how many offsets of these lie before the end of their logs, as
+	// far as is known.
+	Lag int64
+
+	// Records fetched and done with: the sum of the next five.
+	Records uint64
+	// New, Duplicates and Unknown count verdicts; the Unknown are accepted.
+	New, Duplicates, Unknown uint64
+	// WithoutID counts records without an ID that were accepted.
+	WithoutID uint64
+	// Replays counts records below the position: decided before (R5).
+	Replays uint64
+
+	// Outputs that Kafka acknowledged.
+	Outputs uint64
+	// Failures of a handler that was called again.
+	Failures uint64
+	// Sessions that ended and were followed by a new one.
+	Sessions uint64
+}
+
+// Stats returns the numbers as they are now. It may be called at any time, from
+// any goroutine.
+func (c *Consumer) Stats() Stats {
+	n := &c.stats
+	s := Stats{
+		Partitions: int(n.partitions.Load()),
+		Lag:        n.lag.Load(),
+		New:        n.fresh.Load(),
+		Duplicates: n.duplicates.Load(),
+		Unknown:    n.unknown.Load(),
+		WithoutID:  n.withoutID.Load(),
+		Replays:    n.replays.Load(),
+		Outputs:    n.outputs.Load(),
+		Failures:   n.failures.Load(),
+		Sessions:   n.sessions.Load(),
+	}
+	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays
+	return s
+}
+
+type counters struct {
+	partitions, lag                                atomic.Int64
+	fresh, duplicates, unknown, withoutID, replays atomic.Uint64
+	outputs, failures, sessions                    atomic.Uint64
+}
+
+// tally counts for one batch.
+type tally struct{ fresh, duplicates, unknown, withoutID, replays uint64 }
+
+func (n *counters) add(t tally) {
+	n.fresh.Add(t.fresh)
+	n.duplicates.Add(t.duplicates)
+	n.unknown.Add(t.unknown)
+	n.withoutID.Add(t.withoutID)
+	n.replays.Add(t.replays)
+}

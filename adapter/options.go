@@ -1,0 +1,245 @@
+package adapter
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// MissingID is what happens to a record that has no ID (R14).
+type MissingID uint8
+
+// The policies for a missing ID.
+const (
+	MissingIDStop   MissingID = iota // Run returns a RecordError, the default
+	MissingIDAccept                  // the handler gets the record; it is not deduplicated
+)
+
+// Options of a Consumer. Brokers, Group, Topics and ID must be set.
+type Options struct {
+	// BatchTimeout is how long the records of one poll may take, with all
+	// retries (R7). When half of it is over, the records that are not begun
+	// are left to the next poll, so that each has at least the other half. A
+	// rebalance waits as long. Defaults to 5 minutes.
+	BatchTimeout time.Duration
+
+	// Brokers are the addresses to begin with, host:port.
+	Brokers []string
+
+	// Client holds further settings of the Kafka client, such as TLS, SASL or
+	// a session time-out. Those that the adapter sets itself are refused.
+	// Hooks and mechanisms are used by one client after another.
+	Client []kgo.Opt
+
+	// Group is the consumer group.
+	Group string
+
+	// ID takes the ID out of a record. See Header, Key, JSONPointer, Composite.
+	ID Extractor
+
+	// Logger receives what happens rarely and matters: a session that ends and
+	// why, an alarm. Never an ID. Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// MaxPollRecords bounds the records of one poll. Defaults to 500.
+	MaxPollRecords int
+
+	// MissingID is what happens to a record without an ID. Defaults to
+	// MissingIDStop.
+	MissingID MissingID
+
+	// ShutdownTimeout is how long the record in hand may go on once the context
+	// of Run has ended. Then its handler's context ends, too; nothing of the
+	// record remains, and those before it are committed. Defaults to 30 s.
+	ShutdownTimeout time.Duration
+
+	// Start is where a group begins that never had an offset in a topic.
+	// Defaults to StartEarliest.
+	Start Start
+
+	// Topics are the topics to consume, by name.
+	Topics []string
+
+	// UntilEnd makes Run return nil when every partition has reached the end
+	// that its log had, for a read_committed reader, when Run began. It waits
+	// for partitions that other members of the group hold.
+	UntilEnd bool
+
+	// Window is how long a marker counts. Defaults to window.Day.
+	Window window.Window
+}
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	c.BatchTimeout = cmp.Or(c.BatchTimeout, 5*time.Minute)
+	c.MaxPollRecords = cmp.Or(c.MaxPollRecords, 500)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
+	if c.Window.IsZero() {
+		c.Window = window.Day
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	c.Brokers, c.Topics = slices.Clone(c.Brokers), slices.Clone(c.Topics)
+	c.Client = slices.Clone(c.Client)
+	slices.Sort(c.Topics)
+	return c
+}
+
+// validate returns everything that is wrong, at once.
+func (o *Options) validate() error {
+	var errs []error
+	wrong := func(when bool, format string, args ...any) {
+		if when {
+			errs = append(errs, fmt.Errorf("adapter: "+format, args...))
+		}
+	}
+	wrong(len(o.Brokers) == 0, "Brokers is empty; give at least one host:port")
+	wrong(o.Group == "", "Group is empty; name the consumer group")
+	wrong(len(o.Topics) == 0, "Topics is empty; name at least one topic")
+	wrong(slices.Contains(o.Topics, ""), "Topics holds an empty name; leave it out")
+	wrong(len(slices.Compact(slices.Clone(o.Topics))) < len(o.Topics),
+		"Topics names a topic twice: %s; name it once", strings.Join(o.Topics, ", "))
+	wrong(o.BatchTimeout < 0, "BatchTimeout is %v; give a positive duration, or 0 for 5m", o.BatchTimeout)
+	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
+	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
+	wrong(o.MissingID > MissingIDAccept, "MissingID is %d; give MissingIDStop or MissingIDAccept", o.MissingID)
+	wrong(o.Start > StartLatest, "Start is %d; give StartEarliest or StartLatest", o.Start)
+	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
+	return errors.Join(errs...)
+}
+
+// sessionTimeout is how long a member that went silent keeps its partitions.
+const sessionTimeout = 45 * time.Second
+
+// clientOptions returns the settings of a session's client: defaults that the
+// user may change, the user's own, and those that the adapter owns.
+func (o *Options) clientOptions(st *store.Store, owned ...kgo.Opt) []kgo.Opt {
+	opts := []kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.ProducerLinger(0)}
+	opts = append(opts, o.Client...)
+	opts = append(opts, o.ownedOptions(st)...)
+	return append(opts, owned...)
+}
+
+// ownedOptions are the settings without which the law does not hold, apart from
+// the functions that a session adds.
+func (o *Options) ownedOptions(st *store.Store) []kgo.Opt {
+	return []kgo.Opt{
+		kgo.SeedBrokers(o.Brokers...),
+		kgo.ConsumerGroup(o.Group),
+		kgo.ConsumeTopics(o.Topics...),
+		kgo.InstanceID(st.ID().String()),
+		kgo.Balancers(kgo.RangeBalancer()),
+		kgo.RebalanceTimeout(o.BatchTimeout + sendTimeout + commitTimeout),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: a plan gives exact offsets
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), // chosen when an output is staged
+	}
+}
+
+// ownedNames are the options of kgo that the adapter sets, or that would undo
+// what it sets.
+var ownedNames = []string{
+	"SeedBrokers", "WithContext",
+	"ConsumerGroup", "ConsumeTopics", "ConsumeRegex", "ConsumeExcludeTopics", "ConsumePartitions",
+	"ShareGroup", "GroupProtocol", "ServerSideBalancer", "InstanceID", "Balancers", "RebalanceTimeout",
+	"DisableAutoCommit", "GreedyAutoCommit", "AutoCommitMarks", "AutoCommitCallback", "AutoCommitInterval",
+	"BlockRebalanceOnPoll", "AdjustFetchOffsetsFn", "OnOffsetsFetched",
+	"OnPartitionsAssigned", "OnPartitionsRevoked", "OnPartitionsLost", "OnPartitionsCallbackBlocked",
+	"ConsumeStartOffset", "ConsumeResetOffset", "FetchIsolationLevel", "KeepControlRecords",
+	"KeepRetryableFetchErrors", "ConsumePreferringLagFn",
+	"RequiredAcks", "DisableIdempotentWrite", "TransactionalID", "RecordPartitioner",
+	"ProducerBatchMaxBytes", "DefaultProduceTopicAlways", "ManualFlushing",
+}
+
+// checkClient returns an error that names every option of Client that the
+// adapter owns, or what kgo finds wrong with the options.
+//
+// An option is a function that cannot be looked into, so its effect is: the
+// settings of a client with the user's options after the adapter's are compared
+// with those of one without. Options that kgo refuses together are tried one by
+// one, to name those that are owned.
+func (o *Options) checkClient(st *store.Store) error {
+	base := o.ownedOptions(st)
+	ours, err := settings(base)
+	if err != nil {
+		return fmt.Errorf("adapter: the options cannot be used: %w", err)
+	}
+	var owned []string
+	differ := func(theirs map[string][]any) {
+		for _, name := range ownedNames {
+			if !sameSetting(ours[name], theirs[name]) && !slices.Contains(owned, name) {
+				owned = append(owned, name)
+			}
+		}
+	}
+	theirs, err := settings(append(slices.Clone(base), o.Client...))
+	if err == nil {
+		differ(theirs)
+	} else {
+		err = fmt.Errorf("adapter: Client options cannot be used: %w", err)
+		for _, opt := range o.Client {
+			if one, failed := settings(append(slices.Clone(base), opt)); failed == nil {
+				differ(one)
+			}
+		}
+	}
+	if len(owned) > 0 {
+		err = errors.Join(err, fmt.Errorf("adapter: Client options set what the adapter sets: %s; "+
+			"leave them out", strings.Join(owned, ", ")))
+	}
+	return err
+}
+
+// settings returns the settings that a client with these options would have,
+// by option name. The client is stopped before it starts anything: the hook
+// that kgo calls first does not return.
+func settings(opts []kgo.Opt) (set map[string][]any, err error) {
+	probe := &settingsProbe{}
+	defer func() {
+		if r := recover(); r != nil && r != any(probe) {
+			panic(r)
+		}
+		set = probe.set
+	}()
+	_, err = kgo.NewClient(append([]kgo.Opt{kgo.WithHooks(probe)}, opts...)...)
+	return nil, err
+}
+
+type settingsProbe struct{ set map[string][]any }
+
+func (p *settingsProbe) OnNewClient(cl *kgo.Client) {
+	p.set = make(map[string][]any, len(ownedNames))
+	for _, name := range ownedNames {
+		p.set[name] = cl.OptValues(name)
+	}
+	panic(p)
+}
+
+// sameSetting compares the values of one option; functions by their address.
+func sameSetting(a, b []any) bool {
+	return slices.EqualFunc(a, b, func(x, y any) bool {
+		v, w := reflect.ValueOf(x), reflect.ValueOf(y)
+		if v.Kind() == reflect.Func && w.Kind() == reflect.Func {
+			return v.Pointer() == w.Pointer()
+		}
+		return reflect.DeepEqual(x, y)
+	})
+}

@@ -1,0 +1,250 @@
+package adapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kbin"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// Headers of every output. Those that a record had under the prefix are left
+// out when it becomes an output.
+const (
+	// HeaderPrefix begins the names of all of them.
+	HeaderPrefix = "firstseen-"
+	// HeaderOutputID holds the output's ID, a UUID: the same each time the
+	// output is sent, so that the next firstseen makes it exactly once.
+	HeaderOutputID = "firstseen-output-id"
+	// HeaderOrigin holds where the record stands that it was made of: topic ID
+	// in hexadecimal, "/", partition, "@", offset.
+	HeaderOrigin = "firstseen-origin"
+	// HeaderClock holds the clock of that record's namespace, in Unix
+	// milliseconds.
+	HeaderClock = "firstseen-clock"
+	// HeaderTime holds, in Unix milliseconds, the time that a forwarded record
+	// had, if Kafka would refuse it.
+	HeaderTime = "firstseen-time"
+)
+
+// maxAhead is how far beyond the wall clock the time of an output may lie:
+// what Kafka allows by default, and how far the clock of a namespace believes
+// a record (R1).
+const maxAhead = time.Hour
+
+// Tx is what a Handler changes, all of it in the batch of its record: the state
+// of the namespace, through the store's Tx, and outputs.
+type Tx struct {
+	*store.Tx
+	p      *partition
+	rec    *Record
+	clock  time.Time
+	staged []*kgo.Record
+}
+
+// Produce stages an output. It is sent when the batch is durable, and again
+// after a crash, as it was staged, at least once; the offset of the handled
+// record is committed when Kafka has acknowledged it (R10, R12).
+//
+// Topic, Key, Value, Headers and Timestamp of out count. Its partition is chosen
+// now: by the hash of the key as Kafka's own clients do it, and without a key
+// as the handled record's. A zero Timestamp means the handled record's time, or
+// now when that is missing or too far ahead. Headers that begin with
+// "firstseen-" are replaced by its own. out may be used again afterwards.
+//
+// What Kafka would refuse for good is an error now: ErrOutputTooLarge,
+// ErrOutputAhead, ErrUnknownTopic, ErrLoop.
+func (t *Tx) Produce(out *kgo.Record) error {
+	stamped := *out
+	if stamped.Timestamp.IsZero() {
+		stamped.Timestamp = t.rec.Timestamp
+		now := time.Now()
+		if stamped.Timestamp.UnixMilli() <= 0 || stamped.Timestamp.After(now.Add(maxAhead)) {
+			stamped.Timestamp = now
+		}
+	}
+	return t.produce(&stamped, func(partitions int32) int32 {
+		if out.Key == nil {
+			return t.rec.Partition % partitions
+		}
+		hash := kgo.StickyKeyPartitioner(nil).ForTopic(out.Topic)
+		return int32(hash.Partition(out, int(partitions)))
+	})
+}
+
+// Stage returns ErrStage. Outputs of a handler are Kafka records: see Produce.
+func (t *Tx) Stage([]byte) error { return ErrStage }
+
+func (t *Tx) produce(
+	out *kgo.Record, choose func(partitions int32) int32, own ...kgo.RecordHeader,
+) error {
+	s := t.p.s
+	if err := s.c.opts.checkLoop(out.Topic); err != nil {
+		return err
+	}
+	limit, err := s.topics.of(s.work, out.Topic)
+	if err != nil {
+		return err
+	}
+	staged := &kgo.Record{
+		Topic:     out.Topic,
+		Partition: choose(limit.partitions),
+		Key:       bytes.Clone(out.Key),
+		Value:     bytes.Clone(out.Value),
+		Headers:   append(t.headers(out.Headers), own...),
+		Timestamp: out.Timestamp.Truncate(time.Millisecond),
+	}
+	if staged.Partition >= limit.partitions {
+		return fmt.Errorf("%w: %q has no partition %d; add partitions to it",
+			ErrUnknownTopic, out.Topic, staged.Partition)
+	}
+	if ahead := time.Until(staged.Timestamp); ahead > maxAhead {
+		return fmt.Errorf("%w: %v, for topic %q; give a time of at most %v from now",
+			ErrOutputAhead, ahead.Truncate(time.Second), out.Topic, maxAhead)
+	}
+	if size := batchSize(staged); size > int(limit.bytes) {
+		return fmt.Errorf("%w: %d bytes, topic %q allows %d; raise its max.message.bytes, "+
+			"or make the output smaller", ErrOutputTooLarge, size, out.Topic, limit.bytes)
+	}
+	if err := t.Tx.Stage(encodeOutput(staged)); err != nil {
+		return err
+	}
+	t.staged = append(t.staged, staged)
+	return nil
+}
+
+// headers returns those of an output, with the adapter's own.
+func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
+	headers := make([]kgo.RecordHeader, 0, len(given)+4)
+	for _, h := range given {
+		if !strings.HasPrefix(h.Key, HeaderPrefix) {
+			headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: bytes.Clone(h.Value)})
+		}
+	}
+	o := t.rec.origin
+	id := outputID(t.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, len(t.staged))
+	clock := int64(0)
+	if !t.clock.IsZero() {
+		clock = t.clock.UnixMilli()
+	}
+	return append(headers,
+		kgo.RecordHeader{Key: HeaderOutputID, Value: []byte(id)},
+		kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(o.String())},
+		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, clock, 10)})
+}
+
+// checkLoop refuses an output to a topic that is consumed (F14).
+func (o *Options) checkLoop(topic string) error {
+	if slices.Contains(o.Topics, topic) {
+		return fmt.Errorf("%w: %q; give the outputs a topic of their own", ErrLoop, topic)
+	}
+	return nil
+}
+
+// batchSize returns how many bytes a record takes in a batch of its own, not
+// compressed: what a topic's max.message.bytes is compared with, and a few more.
+func batchSize(r *kgo.Record) int {
+	const overhead = 61 + 5 // the batch's header; its length in a request
+	size := 1 + 1 + 1       // attributes, and the deltas of time and offset
+	field := func(length int) { size += kbin.VarintLen(int32(length)) + length }
+	field(len(r.Key))
+	field(len(r.Value))
+	size += kbin.VarintLen(int32(len(r.Headers)))
+	for _, h := range r.Headers {
+		field(len(h.Key))
+		field(len(h.Value))
+	}
+	return overhead + kbin.VarintLen(int32(size)) + size
+}
+
+// send sends what is pending of these partitions, in the order in which it was
+// staged, and waits until Kafka has acknowledged it. A partition of which all is
+// acknowledged has sent its newest batch. What Kafka refuses for good stays
+// pending and ends Run; anything else ends the session, and the next one sends
+// it again.
+func (s *session) send(parts []*partition) error {
+	ctx, cancel := context.WithTimeout(s.work, sendTimeout)
+	defer cancel()
+	type outcome struct {
+		p   *partition
+		rec *kgo.Record
+		err error
+	}
+	var (
+		mu     sync.Mutex
+		failed []outcome
+		wg     sync.WaitGroup
+	)
+	for _, p := range parts {
+		for _, rec := range p.pending {
+			if _, err := s.topics.of(ctx, rec.Topic); err != nil {
+				mu.Lock()
+				failed = append(failed, outcome{p, rec, err})
+				mu.Unlock()
+				break
+			}
+			wg.Add(1)
+			s.cl.Produce(ctx, rec, func(rec *kgo.Record, err error) {
+				defer wg.Done()
+				if err != nil {
+					mu.Lock()
+					failed = append(failed, outcome{p, rec, err})
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	acknowledged := make(chan struct{})
+	go func() { wg.Wait(); close(acknowledged) }()
+	select {
+	case <-acknowledged:
+	case <-ctx.Done():
+		// The promises are called at the latest when the client is closed.
+		return &again{fmt.Errorf("outputs were not acknowledged within %v", sendTimeout)}
+	}
+	var errs []error
+	lost := make(map[*partition]bool)
+	for _, f := range failed {
+		if !lost[f.p] {
+			errs = append(errs, f.p.sendError(f.rec, f.err))
+		}
+		lost[f.p] = true
+	}
+	for _, p := range parts {
+		if !lost[p] {
+			s.c.stats.outputs.Add(uint64(len(p.pending)))
+			p.pending, p.sent = nil, p.batch
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sendError says what the failure of an output means: the end of Run when Kafka
+// answered for good, otherwise the end of the session.
+func (p *partition) sendError(rec *kgo.Record, err error) error {
+	var answer *kerr.Error
+	final := errors.Is(err, ErrUnknownTopic) || errors.Is(err, kerr.UnknownTopicOrPartition) ||
+		errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownTopicID)
+	if !final {
+		return &again{fmt.Errorf("an output to %s/%d was not acknowledged: %w", rec.Topic, rec.Partition, err)}
+	}
+	origin := ""
+	for _, h := range rec.Headers {
+		if h.Key == HeaderOrigin {
+			origin = string(h.Value)
+		}
+	}
+	return fmt.Errorf("%w: to %s/%d, of the record at %s/%d (origin %s): %w; "+
+		"mend the topic and run again, it is sent first",
+		ErrOutputRefused, rec.Topic, rec.Partition, p.topic, p.number, origin, err)
+}

@@ -1,0 +1,306 @@
+package adapter
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+const outTopic = "loud"
+
+func shout(_ context.Context, tx *Tx, rec *Record) error {
+	if _, err := tx.Add([]byte("n"), 1); err != nil {
+		return err
+	}
+	return tx.Produce(&kgo.Record{Topic: outTopic, Key: rec.Key, Value: bytes.ToUpper(rec.Value)})
+}
+
+func header(r *kgo.Record, name string) string {
+	var found []string
+	for _, h := range r.Headers {
+		if h.Key == name {
+			found = append(found, string(h.Value))
+		}
+	}
+	return strings.Join(found, "|")
+}
+
+// outputs returns what stands in a topic, by value, with how often, and fails
+// when outputs of one value have more than one output ID.
+func (w *world) outputs(name string) map[string]int {
+	w.Helper()
+	n := make(map[string]int)
+	id := make(map[string]string)
+	for _, recs := range w.kafka.ReadAll(w, name) {
+		for _, r := range recs {
+			n[string(r.Value)]++
+			got := header(r, HeaderOutputID)
+			require.NotEmpty(w, got)
+			if was, ok := id[string(r.Value)]; ok {
+				require.Equal(w, was, got)
+			}
+			id[string(r.Value)] = got
+		}
+	}
+	return n
+}
+
+func TestTx_Produce(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 3, nil)
+		in := record(0, "a")
+		in.Timestamp = time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+		in.Headers = append(in.Headers, kgo.RecordHeader{Key: HeaderOrigin, Value: []byte("old")})
+		w.kafka.Produce(t, in)
+		var logID store.ID
+		require.NoError(t, w.consumer(func(_ context.Context, tx *Tx, rec *Record) error {
+			logID = rec.origin.TopicID
+			out := &kgo.Record{Topic: outTopic, Key: []byte("key-7"), Value: []byte("one"),
+				Headers: rec.Headers, Partition: 99}
+			require.NoError(t, tx.Produce(out))
+			out.Value = []byte("two")
+			out.Timestamp = time.UnixMilli(5)
+			return tx.Produce(out)
+		}).Run(t.Context()))
+
+		var got []*kgo.Record
+		for _, recs := range w.kafka.ReadAll(t, outTopic) {
+			got = append(got, recs...)
+		}
+		require.Len(t, got, 2)
+		want := int32(kgo.StickyKeyPartitioner(nil).ForTopic("").Partition(&kgo.Record{Key: []byte("key-7")}, 3))
+		for i, r := range got {
+			require.Equal(t, want, r.Partition)
+			require.Equal(t, "a", header(r, "id"))
+			require.Equal(t, outputID(group, logID, 0, 0, i), header(r, HeaderOutputID))
+			require.Equal(t, logID.String()+"/0@0", header(r, HeaderOrigin))
+			_, err := strconv.ParseInt(header(r, HeaderClock), 10, 64)
+			require.NoError(t, err)
+		}
+		require.Equal(t, in.Timestamp.UnixMilli(), got[0].Timestamp.UnixMilli())
+		require.Equal(t, int64(5), got[1].Timestamp.UnixMilli())
+	})
+}
+
+func TestForward_KeepsTheRecord(t *testing.T) {
+	inWorldOf(t, 2, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 2, nil)
+		future := time.Now().Add(1000 * time.Hour).Truncate(time.Millisecond)
+		in := []*kgo.Record{record(1, "a"), record(1, "b"), record(0, "c"), record(1, "a"),
+			record(1, "d"), record(1, "e"),
+		}
+		in[4].Key, in[5].Key, in[5].Value = nil, []byte{}, nil
+		in[5].Headers = append(in[5].Headers, kgo.RecordHeader{Key: "null"})
+		in[1].Timestamp = future
+		w.kafka.Produce(t, in...)
+		require.NoError(t, w.consumer(Forward(outTopic)).Run(t.Context()))
+
+		got := w.kafka.ReadAll(t, outTopic)
+		require.Len(t, got[0], 1)
+		require.Len(t, got[1], 4)
+		for i, want := range []*kgo.Record{in[0], in[1], in[4], in[5]} {
+			r := got[1][i]
+			require.Equal(t, want.Key, r.Key)
+			require.Equal(t, want.Value, r.Value)
+			require.Equal(t, want.Headers, r.Headers[:len(want.Headers)])
+			if want == in[1] {
+				require.Equal(t, strconv.FormatInt(future.UnixMilli(), 10), header(r, HeaderTime))
+				require.WithinDuration(t, time.Now(), r.Timestamp, time.Minute)
+			} else {
+				require.Empty(t, header(r, HeaderTime))
+				require.Equal(t, want.Timestamp.UnixMilli(), r.Timestamp.UnixMilli())
+			}
+		}
+	})
+}
+
+// What Kafka would refuse for good fails while the record is handled, at once.
+func TestTx_ProduceRefusesWhatKafkaWould(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		out  kgo.Record
+		want error
+	}{
+		{"too large", kgo.Record{Topic: outTopic, Value: make([]byte, 2000)}, ErrOutputTooLarge},
+		{"too far ahead", kgo.Record{Topic: outTopic, Timestamp: time.Now().AddDate(9000, 0, 0)}, ErrOutputAhead},
+		{"unknown topic", kgo.Record{Topic: "nowhere"}, ErrUnknownTopic},
+		{"loop", kgo.Record{Topic: topic}, ErrLoop},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.kafka.CreateTopic(t, outTopic, 1, map[string]string{"max.message.bytes": "1000"})
+				w.produce(0, "a")
+				begun := time.Now()
+				err := w.consumer(func(_ context.Context, tx *Tx, _ *Record) error {
+					return tx.Produce(&test.out)
+				}).Run(t.Context())
+				var failed *RecordError
+				require.ErrorAs(t, err, &failed)
+				require.ErrorIs(t, err, test.want)
+				if lasting(test.want) { // but a topic may come
+					require.Less(t, time.Since(begun), time.Minute)
+				}
+				require.Equal(t, int64(0), w.position(0))
+			})
+		})
+	}
+}
+
+// The size that is checked is the one that the client and the broker check: one
+// byte decides, and what passes is sent.
+func TestTx_ProduceLargestThatFits(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		const limit = 5_000_000 // above what a client allows by default
+		w.kafka.CreateTopic(t, outTopic, 1, map[string]string{"max.message.bytes": strconv.Itoa(limit)})
+		w.produce(0, "a")
+		var size int
+		require.NoError(t, w.consumer(func(_ context.Context, tx *Tx, rec *Record) error {
+			out := &kgo.Record{Topic: outTopic, Value: make([]byte, limit)}
+			err := tx.Produce(out)
+			for ; err != nil; err = tx.Produce(out) {
+				require.ErrorIs(t, err, ErrOutputTooLarge)
+				out.Value = out.Value[1:]
+			}
+			size = len(out.Value)
+			return nil
+		}).Run(t.Context()))
+		got := w.kafka.ReadAll(t, outTopic)
+		require.Len(t, got[0], 1)
+		require.Len(t, got[0][0].Value, size)
+		require.Greater(t, size, limit-500)
+	})
+}
+
+// F14: a relay to its own input is refused, by New where it is known.
+func TestFault_F14_RelayLoop(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		_, err := New(w.st, Forward(topic), &w.opts)
+		require.ErrorIs(t, err, ErrLoop)
+		_, err = New(w.st, Forward("elsewhere"), &w.opts)
+		require.NoError(t, err)
+		_, err = New(w.st, shout, &w.opts)
+		require.NoError(t, err)
+	})
+}
+
+// F15: a process that dies after the local batch leaves its outputs pending;
+// they are sent as they were staged, without the handler, and the group's
+// offset follows their acknowledgement.
+func TestFault_F15_OutputsOutliveACrash(t *testing.T) {
+	for _, step := range steps {
+		t.Run(step, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.kafka.CreateTopic(t, outTopic, 1, nil)
+				w.opts.MaxPollRecords = 4
+				w.produce(0, append(ids("a", 10), ids("a", 10)...)...)
+				handled := 0
+				handler := func(ctx context.Context, tx *Tx, rec *Record) error {
+					handled++
+					return shout(ctx, tx, rec)
+				}
+				require.True(t, w.crashOnce(handler, step, 2))
+				require.LessOrEqual(t, w.committedAt(0), int64(len(w.outputs(outTopic))))
+				require.NoError(t, w.consumer(handler).Run(t.Context()))
+
+				got := w.outputs(outTopic)
+				require.Len(t, got, 10)
+				repeated := 0
+				for _, n := range got {
+					repeated += n - 1
+				}
+				switch step {
+				case "handled": // the batch is not durable: its handler runs again
+					require.Equal(t, 14, handled)
+					require.Zero(t, repeated)
+				case "sent": // Kafka has them, nobody was told
+					require.Equal(t, 10, handled)
+					require.Equal(t, 4, repeated)
+				default:
+					require.Equal(t, 10, handled)
+					require.Zero(t, repeated)
+				}
+				require.Equal(t, int64(10), w.state(0, "n"))
+				require.Equal(t, int64(20), w.committedAt(0))
+				require.Zero(t, w.pending(0), "all is settled, or the tag says so")
+			})
+		})
+	}
+}
+
+// pending counts the outputs that the next start would send.
+func (w *world) pending(partition int32) (n int) {
+	w.Helper()
+	ns, err := w.st.Namespace(namespaceName(group, topic, partition), nil)
+	require.NoError(w, err)
+	g, _ := w.kafka.Committed(w, group, topic, partition)
+	tag, _, err := DecodeTag(g.Metadata)
+	require.NoError(w, err)
+	require.NoError(w, ns.Pending(func(o store.Output) error {
+		if o.Sequence > tag.Sequence {
+			n++
+		}
+		return nil
+	}))
+	return n
+}
+
+// F15: an output that Kafka refuses for good after it was staged ends Run, stays
+// pending, and holds the group's offset back; the next Run sends it first.
+func TestFault_F15_OutputRefusedLater(t *testing.T) {
+	inWorldOf(t, 2, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.produce(0, "a")
+		w.produce(1, "b")
+		fault := w.kafka.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidTimestamp, Topic: outTopic, Count: -1,
+		})
+		err := w.consumer(shout).Run(t.Context())
+		require.ErrorIs(t, err, ErrOutputRefused)
+		require.ErrorIs(t, err, kerr.InvalidTimestamp)
+		require.ErrorContains(t, err, topic)
+		require.Equal(t, int64(-1), w.committedAt(0))
+		require.Equal(t, int64(1), w.position(0))
+
+		fault.Remove()
+		require.NoError(t, w.consumer(func(context.Context, *Tx, *Record) error {
+			return errors.New("called for a record that is decided")
+		}).Run(t.Context()))
+		require.Equal(t, map[string]int{"V-A": 1, "V-B": 1}, w.outputs(outTopic))
+		require.Equal(t, int64(1), w.committedAt(0))
+	})
+}
+
+// Outputs that are not acknowledged in time end the session; the next one sends
+// them, and Run goes on.
+func TestRun_OutputsAreSentAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.produce(0, "a", "b")
+		begun := time.Now()
+		w.kafka.Fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+			w.kafka.Fake.KeepControl()
+			if time.Since(begun) < 3*time.Minute {
+				return nil, errors.New("connection is cut"), true
+			}
+			return nil, nil, false
+		})
+		c := w.consumer(shout)
+		require.NoError(t, c.Run(t.Context()))
+		require.Positive(t, c.Stats().Sessions)
+		require.Equal(t, map[string]int{"V-A": 1, "V-B": 1}, w.outputs(outTopic))
+		require.Equal(t, int64(2), w.state(0, "n"))
+		require.Equal(t, int64(2), w.committedAt(0))
+	})
+}

@@ -1,0 +1,76 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 10 * time.Second
+)
+
+// backOff returns how long to pause after so many failures in a row (the first
+// is 0): twice as long each time, up to 10 s, of which a random half is taken.
+func backOff(failures int) time.Duration {
+	pause := lastPause
+	if failures < 7 {
+		pause = min(lastPause, firstPause<<failures)
+	}
+	return pause/2 + rand.N(pause/2)
+}
+
+// wait waits. It returns false at once when ctx ends.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// passes tells whether an error from Kafka may end by itself: the network, a
+// broker that is away, a request that timed out, a state that Kafka says to
+// try again in. What Kafka answers for good, such as a missing permission,
+// does not.
+func passes(err error) bool {
+	var answer *kerr.Error
+	if errors.As(err, &answer) {
+		return answer.Retriable
+	}
+	return true
+}
+
+// fenced are the answers after which a member's session is over.
+var fenced = []error{
+	kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.FencedInstanceID,
+	kerr.StaleMemberEpoch, kerr.FencedMemberEpoch, kerr.UnknownTopicID,
+	kerr.UnknownTopicOrPartition, kerr.OffsetOutOfRange, kerr.FencedLeaderEpoch,
+}
+
+// endsSession tells whether an error ends the session, but not Run: a new
+// session plans anew.
+func endsSession(err error) bool {
+	for _, f := range fenced {
+		if errors.Is(err, f) {
+			return true
+		}
+	}
+	var loss *kgo.ErrDataLoss
+	return errors.As(err, &loss)
+}
+
+// lasting tells whether a failure of a record is a pure function of the record
+// and the settings, so that another attempt would fail the same way.
+func lasting(err error) bool {
+	return errors.Is(err, ErrOutputTooLarge) || errors.Is(err, ErrOutputAhead) ||
+		errors.Is(err, ErrLoop) || errors.Is(err, ErrMissingID)
+}

@@ -1,0 +1,403 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A session is one member of the group from joining to its end. It is
+// crash-only: whatever goes wrong with the member or the log ends it, its client
+// is closed and commits nothing more, and the next session starts from what the
+// store says.
+//
+// The loop has the partitions between a poll and the AllowRebalance after it;
+// the callbacks of revoking and losing wait for that. Assigning does not wait,
+// and gives the loop nothing before it is done.
+type session struct {
+	c      *Consumer
+	cl     *kgo.Client
+	admin  admin
+	topics *outputTopics
+	work   context.Context // outlives the end of Run's context, for the shutdown time
+	until  offsets         // with UntilEnd
+
+	ready chan struct{}      // closed when cl is set
+	poll  context.Context    // ends when the session is to end
+	wake  context.CancelFunc // of poll
+
+	committed *kmsg.OffsetFetchResponse // what the coordinator said last; of the assigning goroutine
+
+	progressed bool // something was decided
+	closing    bool // the last commit is done
+
+	mu     sync.Mutex // guards what is below
+	member string     // the member ID that the partitions were assigned to
+	parts  map[topicPartition]*partition
+	had    bool  // partitions were assigned
+	reason error // why it is to end; errDone when all is well
+	fenced bool  // nothing may be committed any more
+}
+
+// errDone ends a session and Run: the context has ended, or the end is reached.
+var errDone = errors.New("done")
+
+func newSession(work context.Context, c *Consumer, until offsets) *session {
+	return &session{c: c, work: work, until: until,
+		ready: make(chan struct{}), parts: make(map[topicPartition]*partition)}
+}
+
+// run joins the group and works until the session ends. It returns nil when Run
+// is done, an *again when another session is to follow, or what ends Run.
+func (s *session) run(ctx context.Context) error {
+	s.poll, s.wake = context.WithCancel(ctx)
+	s.topics = &outputTopics{known: make(map[string]limit)}
+	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st,
+		kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch),
+		kgo.OnOffsetsFetched(s.onFetched),
+		kgo.AdjustFetchOffsetsFn(s.onAssigned),
+		kgo.OnPartitionsRevoked(s.onRevoked),
+		kgo.OnPartitionsLost(s.onLost),
+	)...)
+	if err != nil {
+		s.wake()
+		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	s.cl, s.admin = cl, admin{kadm.NewClient(cl)}
+	s.topics.admin = s.admin
+	close(s.ready)
+	var watch sync.WaitGroup
+	watch.Go(s.watchStore)
+	s.loop(ctx)
+	s.wake()
+	watch.Wait()
+	cl.CloseAllowingRebalance()
+	s.c.stats.partitions.Store(0)
+	if err := s.over(); !errors.Is(err, errDone) {
+		return err
+	}
+	return nil
+}
+
+// watchStore ends the session when the store has stopped, which a partition
+// that has no records would not notice.
+func (s *session) watchStore() {
+	for wait(s.poll, storeCheck) {
+		s.take(s.c.st.Err())
+	}
+}
+
+// storeCheck is how often a session asks whether the store runs.
+const storeCheck = time.Second
+
+// loop polls until the session is to end, and then commits once more.
+func (s *session) loop(ctx context.Context) {
+	for {
+		polled := s.pollRecords()
+		if len(polled) == 0 {
+			continue // a rebalance took it back; no rebalance waits for us
+		}
+		if s.survives(ctx, polled) {
+			s.round(ctx, polled)
+			s.checkEnd(polled.NumRecords() == 0)
+		}
+		if s.over() != nil {
+			s.finish()
+			return
+		}
+		s.cl.AllowRebalance()
+	}
+}
+
+// idle is how long a poll waits for records when the end is looked for.
+const idle = 500 * time.Millisecond
+
+func (s *session) pollRecords() kgo.Fetches {
+	ctx := s.poll
+	if s.c.opts.UntilEnd {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, idle)
+		defer cancel()
+	}
+	return s.cl.PollRecords(ctx, s.c.opts.MaxPollRecords)
+}
+
+// round takes what was polled through the order of R10: handler, local batch,
+// outputs, offset. Each step begins when the one before it is acknowledged.
+func (s *session) round(ctx context.Context, polled kgo.Fetches) {
+	batches := s.batches(polled)
+	if len(batches) == 0 || !s.take(s.reached("polled")) {
+		return
+	}
+	within, cancel := context.WithTimeout(s.work, s.c.opts.BatchTimeout)
+	defer cancel()
+	parts := make([]*partition, len(batches))
+	for i := range batches {
+		parts[i] = batches[i].p
+	}
+	decided := each(batches, func(b fetched) error { return b.p.decide(within, ctx, b.recs) })
+	if !s.take(decided) {
+		return
+	}
+	s.progressed = true
+	sent := s.send(parts)
+	if !s.take(s.reached("sent")) {
+		return
+	}
+	refused := sent != nil && !isAgain(sent)
+	if (sent == nil || refused) && s.take(s.commit(parts, false)) {
+		s.take(s.reached("committed"))
+	}
+	s.take(sent)
+	for _, p := range parts {
+		s.take(p.stopped)
+	}
+	s.measure()
+}
+
+// fetched are the records of one partition in one poll.
+type fetched struct {
+	p    *partition
+	recs []*kgo.Record
+}
+
+// batches sorts what was polled by partition. Records of a partition that the
+// session does not have, or of another topic ID than its position's, end it.
+func (s *session) batches(polled kgo.Fetches) []fetched {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	byPartition := make(map[topicPartition]int)
+	var batches []fetched
+	polled.EachTopic(func(t kgo.FetchTopic) {
+		for _, fp := range t.Partitions {
+			if len(fp.Records) == 0 {
+				continue
+			}
+			key := topicPartition{t.Topic, fp.Partition}
+			p := s.parts[key]
+			if p == nil || t.TopicID != p.log {
+				s.endLocked(&again{fmt.Errorf("%s/%d: %w", t.Topic, fp.Partition, errRecreated)})
+				continue
+			}
+			p.end = fp.LastStableOffset
+			i, ok := byPartition[key]
+			if !ok {
+				i = len(batches)
+				byPartition[key] = i
+				batches = append(batches, fetched{p: p})
+			}
+			batches[i].recs = append(batches[i].recs, fp.Records...)
+		}
+	})
+	if s.fenced {
+		return nil
+	}
+	return batches
+}
+
+// each calls fn for every element, as many side by side as there are
+// processors, and joins their errors.
+func each[T any](of []T, fn func(T) error) error {
+	if len(of) == 1 {
+		return fn(of[0])
+	}
+	errs := make([]error, len(of))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(len(of), runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = fn(of[i])
+			}
+		})
+	}
+	for i := range of {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// survives looks for errors among what was polled. It returns false when one of
+// them ends the session; what was polled with it is read again.
+func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
+	if ctx.Err() != nil {
+		s.end(errDone)
+	}
+	polled.EachError(func(topic string, number int32, err error) {
+		var session *kgo.ErrGroupSession
+		switch {
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		case endsSession(err), errors.Is(err, kgo.ErrClientClosed), errors.As(err, &session) && passes(err):
+			s.end(&again{fmt.Errorf("%s/%d: %w", topic, number, err)})
+		case session != nil:
+			s.end(fmt.Errorf("%w: group %q: %w; mend that and run again",
+				ErrConsumeRefused, s.c.opts.Group, session.Err))
+		default:
+			s.end(fmt.Errorf("%w: %s/%d: %w; mend that and run again", ErrConsumeRefused, topic, number, err))
+		}
+	})
+	return s.over() == nil
+}
+
+// reached is called when a step of the loop is done.
+func (s *session) reached(step string) error {
+	if s.c.step == nil {
+		return nil
+	}
+	if err := s.c.step(step); err != nil {
+		return &crash{err}
+	}
+	return nil
+}
+
+// crash ends a session as the death of the process does: nothing follows.
+type crash struct{ err error }
+
+func (c *crash) Error() string { return c.err.Error() }
+func (c *crash) Unwrap() error { return c.err }
+
+// take ends the session when err is not nil. It reports whether it is.
+func (s *session) take(err error) bool {
+	if err != nil {
+		s.end(err)
+	}
+	return err == nil
+}
+
+// end has the session end for this reason. What ends Run by an error counts
+// before what another session follows on, and that before a plain end.
+func (s *session) end(reason error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endLocked(reason)
+}
+
+func (s *session) endLocked(reason error) {
+	done := errors.Is(reason, errDone)
+	open := s.reason == nil || errors.Is(s.reason, errDone)
+	switch {
+	case isAgain(reason):
+		s.fenced = true
+		if open {
+			s.reason = reason
+		}
+	case s.reason == nil, !done && (open || isAgain(s.reason)):
+		s.reason = reason
+	case !done:
+		s.reason = errors.Join(s.reason, reason)
+	}
+	s.wake()
+}
+
+// over returns why the session is to end, nil when it is not.
+func (s *session) over() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+func isAgain(err error) bool {
+	var a *again
+	return errors.As(err, &a)
+}
+
+// finish is the end of a session while no rebalance runs.
+func (s *session) finish() {
+	s.closing = true
+	s.settle()
+}
+
+// settle commits every position, moved or not, since the group's offset may
+// have been set back beside us; and tells the store what it does not know. A
+// session that was fenced commits nothing.
+func (s *session) settle() {
+	s.mu.Lock()
+	parts := slices.Collect(maps.Values(s.parts))
+	fenced := s.fenced
+	var died *crash
+	crashed := errors.As(s.reason, &died)
+	s.mu.Unlock()
+	if crashed {
+		return
+	}
+	if !fenced {
+		s.take(s.commit(parts, true))
+	}
+	if s.c.st.Err() == nil {
+		for _, p := range parts {
+			s.take(p.flush())
+		}
+	}
+}
+
+// onRevoked runs when a rebalance takes the partitions, and when the client is
+// closed. The loop waits.
+func (s *session) onRevoked(context.Context, *kgo.Client, map[string][]int32) {
+	if s.closing {
+		return
+	}
+	s.settle()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.parts)
+	s.c.stats.partitions.Store(0)
+}
+
+// onLost runs when the group does not know the member any more, or could not
+// be joined. The loop waits, and is told why by its next poll.
+func (s *session) onLost(context.Context, *kgo.Client, map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fenced = true
+}
+
+// refetch has the rest of a poll that was not begun fetched again, from L.
+func (s *session) refetch(p *partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cl.SetOffsets(map[string]map[int32]kgo.EpochOffset{
+		p.topic: {p.number: {Epoch: p.next.LeaderEpoch, Offset: p.next.Offset}},
+	})
+	p.fetch = p.next.Offset
+}
+
+// measure brings the numbers of the partitions up to date.
+func (s *session) measure() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lag := int64(0)
+	for _, p := range s.parts {
+		lag += p.lag()
+	}
+	s.c.stats.partitions.Store(int64(len(s.parts)))
+	s.c.stats.lag.Store(lag)
+}
+
+// checkEnd ends the session when all partitions have reached the end. A poll was
+// quiet when it brought no records.
+func (s *session) checkEnd(quiet bool) {
+	if !s.c.opts.UntilEnd || s.over() != nil {
+		return
+	}
+	s.mu.Lock()
+	parts, had := slices.Collect(maps.Values(s.parts)), s.had
+	s.mu.Unlock()
+	if !had {
+		return
+	}
+	all := !slices.ContainsFunc(parts, func(p *partition) bool { return !p.atEnd(quiet) })
+	if all {
+		s.end(errDone)
+	}
+}

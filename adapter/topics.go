@@ -1,0 +1,171 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// offsets are one offset per partition of each topic.
+type offsets map[string]map[int32]int64
+
+// admin asks Kafka about topics.
+type admin struct{ *kadm.Client }
+
+// withAdmin calls fn with a client of its own, outside the group.
+func (c *Consumer) withAdmin(ctx context.Context, fn func(admin) error) error {
+	opts := append([]kgo.Opt{}, c.opts.Client...)
+	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.opts.Brokers...))...)
+	if err != nil {
+		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	defer cl.Close()
+	return fn(admin{kadm.NewClient(cl)})
+}
+
+// checkTopics returns ErrUnknownTopic or ErrNoTopicID when they apply.
+func (a admin) checkTopics(ctx context.Context, topics []string) error {
+	metadata, err := a.Metadata(ctx, topics...)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, topic := range topics {
+		_, err := usable(metadata, topic)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// usable returns the details of a topic, or what is wrong with it.
+func usable(metadata kadm.Metadata, topic string) (kadm.TopicDetail, error) {
+	detail, ok := metadata.Topics[topic]
+	switch {
+	case !ok || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
+		return detail, fmt.Errorf("%w: %q; create it, or correct its name", ErrUnknownTopic, topic)
+	case detail.Err != nil:
+		return detail, fmt.Errorf("adapter: topic %q cannot be read: %w", topic, detail.Err)
+	case detail.ID == kadm.TopicID{}:
+		return detail, fmt.Errorf("%w: %q; use brokers of Kafka 2.8 or later", ErrNoTopicID, topic)
+	}
+	return detail, nil
+}
+
+// stableEnds returns the last stable offset of every partition.
+func (a admin) stableEnds(ctx context.Context, topics []string) (offsets, error) {
+	return listed(a.ListCommittedOffsets(ctx, topics...))
+}
+
+func listed(list kadm.ListedOffsets, err error) (offsets, error) {
+	if err == nil {
+		err = list.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := make(offsets)
+	list.Each(func(o kadm.ListedOffset) {
+		if found[o.Topic] == nil {
+			found[o.Topic] = make(map[int32]int64)
+		}
+		found[o.Topic][o.Partition] = o.Offset
+	})
+	return found, nil
+}
+
+const (
+	// limitAge is how long the limits of a topic are believed.
+	limitAge = 5 * time.Minute
+	// defaultLimit is what a topic is taken to allow when Kafka does not tell:
+	// what a producer keeps to by default.
+	defaultLimit = 1_000_012
+	// largestLimit is the largest batch that the client can be told of.
+	largestLimit = 1 << 30
+)
+
+// limit is what Kafka accepts in a topic.
+type limit struct {
+	bytes      int32 // of a batch
+	partitions int32
+	asked      time.Time
+}
+
+// outputTopics knows the limits of the topics of outputs. Its methods may be
+// called concurrently.
+type outputTopics struct {
+	admin admin
+
+	mu    sync.Mutex // held over no call
+	known map[string]limit
+}
+
+// of returns the limits of a topic.
+func (t *outputTopics) of(ctx context.Context, topic string) (limit, error) {
+	t.mu.Lock()
+	known, ok := t.known[topic]
+	t.mu.Unlock()
+	if ok && time.Since(known.asked) < limitAge {
+		return known, nil
+	}
+	metadata, err := t.admin.Metadata(ctx, topic)
+	if err != nil {
+		return limit{}, fmt.Errorf("adapter: the limits of topic %q are not known: %w", topic, err)
+	}
+	detail, err := usable(metadata, topic)
+	if err != nil && !errors.Is(err, ErrNoTopicID) {
+		return limit{}, err
+	}
+	size, err := t.maxMessageBytes(ctx, topic)
+	if err != nil {
+		return limit{}, fmt.Errorf("adapter: the limits of topic %q are not known: %w", topic, err)
+	}
+	known = limit{bytes: size, partitions: int32(len(detail.Partitions)), asked: time.Now()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[topic] = known
+	return known, nil
+}
+
+// maxMessageBytes returns a topic's max.message.bytes, the default without the
+// permission to ask.
+func (t *outputTopics) maxMessageBytes(ctx context.Context, topic string) (int32, error) {
+	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	config, err := described.On(topic, nil)
+	if err == nil {
+		err = config.Err
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return defaultLimit, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range config.Configs {
+		if c.Key == "max.message.bytes" && c.Value != nil {
+			if n, err := strconv.ParseInt(*c.Value, 10, 64); err == nil {
+				return int32(max(512, min(n, largestLimit))), nil
+			}
+		}
+	}
+	return defaultLimit, nil
+}
+
+// maxBatch is the client's limit of a batch to a topic: the topic's own.
+func (t *outputTopics) maxBatch(topic string) int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known, ok := t.known[topic]; ok {
+		return known.bytes
+	}
+	return defaultLimit
+}
