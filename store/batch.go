@@ -328,10 +328,10 @@ func (b *Batch) commit() error {
 		b.head.hasState = true
 	}
 	if b.settled > 0 {
-		must(w.DeleteRange(outKey(n.num, 0, 0, 0), outKey(n.num, b.settled+1, 0, 0), nil))
+		must(w.DeleteRange(outKey(n.num, 0, 0), outKey(n.num, b.settled+1, 0), nil))
 	}
 	for i, o := range b.outs {
-		must(w.Set(outKey(n.num, b.head.sequence, o.origin.Offset, uint32(i)), o.append(nil), nil))
+		must(w.Set(outKey(n.num, b.head.sequence, uint32(i)), o.append(nil), nil))
 	}
 	must(w.Set(nsKey(kindHead, n.num), b.head.append(nil), nil))
 	return n.s.fault.write("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {

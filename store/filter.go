@@ -37,8 +37,6 @@ func newFilter(words []uint64) *filter {
 	return &filter{bloom: b, words: b.BitSet().Words()}
 }
 
-func (f *filter) bytes() int64 { return int64(len(f.words)) * 8 }
-
 // block returns the first word of the hash's block.
 func (f *filter) block(h xxh3.Uint128) int {
 	b, _ := bits.Mul64(h.Lo, uint64(len(f.words)/blockWords))

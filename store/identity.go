@@ -106,8 +106,8 @@ func readIdentity(f vfs.FS, dir string) (id ID, there bool, err error) {
 		}
 	}
 	if format != storeFormat {
-		return id, false, fmt.Errorf("%w: %s has format %d, this release reads %d; open it with the release that wrote it, or a later one",
-			ErrFormat, dir, format, storeFormat)
+		return id, false, fmt.Errorf("%w: %s has format %d, this release reads %d; "+
+			"open it with the release that wrote it, or a later one", ErrFormat, dir, format, storeFormat)
 	}
 	if n, err := hex.Decode(id[:], []byte(name)); err != nil || n != len(id) {
 		return id, false, corruptf("%s holds no store ID", identityFile)

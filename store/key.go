@@ -14,7 +14,7 @@ import "encoding/binary"
 //	  cat    ns          segment 8 B BE
 //	  run    ns          segment 8 B BE | sequence 8 B BE
 //	  head   ns
-//	  out    ns          batch 8 B BE | offset 8 B BE | index 4 B BE
+//	  out    ns          batch 8 B BE | index among its outputs 4 B BE
 //	  store  -
 //	  name   -           the namespace's name
 //	  state  ns          the user's key
@@ -66,10 +66,8 @@ func tableKey(dst []byte, ns uint32, seg uint64, part byte, index uint32) []byte
 	return binary.BigEndian.AppendUint32(dst, index)
 }
 
-func outKey(ns uint32, batch uint64, offset int64, index uint32) []byte {
-	k := segKey(kindOut, ns, batch)
-	k = binary.BigEndian.AppendUint64(k, uint64(offset))
-	return binary.BigEndian.AppendUint32(k, index)
+func outKey(ns uint32, batch uint64, index uint32) []byte {
+	return binary.BigEndian.AppendUint32(segKey(kindOut, ns, batch), index)
 }
 
 func nameKey(name string) []byte { return append([]byte{kindName}, name...) }

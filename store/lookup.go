@@ -88,12 +88,13 @@ func (x *segments) probe(ids []ident, at int) {
 	}
 }
 
-// readMaybes reads the pages that the filters could not rule out, in key order
-// with one iterator.
+// readMaybes reads the pages that the filters could not rule out with one
+// iterator, from the last key to the first: towards higher keys Pebble would
+// try a few steps before it seeks, and each step may load a block for nothing.
 func (x *segments) readMaybes(ids []ident) error {
 	p := &x.ready
 	slices.SortFunc(p.maybe, func(a, b maybe) int {
-		return cmp.Or(cmp.Compare(a.g.num, b.g.num), cmp.Compare(a.page, b.page))
+		return cmp.Or(cmp.Compare(b.g.num, a.g.num), cmp.Compare(b.page, a.page))
 	})
 	for _, q := range p.maybe {
 		f := &p.found[q.at]

@@ -57,10 +57,12 @@ func (o *Options) withDefaults() Options {
 func (o *Options) validate() error {
 	var errs []error
 	if o.CommitTimeout < 0 {
-		errs = append(errs, fmt.Errorf("store: CommitTimeout is %v; give a positive duration, or 0 for 30s", o.CommitTimeout))
+		errs = append(errs, fmt.Errorf(
+			"store: CommitTimeout is %v; give a positive duration, or 0 for 30s", o.CommitTimeout))
 	}
 	if o.Memory < 0 {
-		errs = append(errs, fmt.Errorf("store: Memory is %d bytes; give a positive number, or 0 for 256 MB", o.Memory))
+		errs = append(errs, fmt.Errorf(
+			"store: Memory is %d bytes; give a positive number, or 0 for 256 MB", o.Memory))
 	}
 	return errors.Join(errs...)
 }
@@ -115,10 +117,12 @@ func (o *NamespaceOptions) validate() error {
 		errs = append(errs, err)
 	}
 	if o.MaxAdvance < 0 || o.MaxAdvance%time.Millisecond != 0 {
-		errs = append(errs, fmt.Errorf("store: MaxAdvance is %v; give whole milliseconds, or 0 for an eighth of the window", o.MaxAdvance))
+		errs = append(errs, fmt.Errorf(
+			"store: MaxAdvance is %v; give whole milliseconds, or 0 for an eighth of the window", o.MaxAdvance))
 	}
 	if o.MaxAhead < 0 || o.MaxAhead%time.Millisecond != 0 {
-		errs = append(errs, fmt.Errorf("store: MaxAhead is %v; give whole milliseconds, or 0 for 1h", o.MaxAhead))
+		errs = append(errs, fmt.Errorf(
+			"store: MaxAhead is %v; give whole milliseconds, or 0 for 1h", o.MaxAhead))
 	}
 	return errors.Join(errs...)
 }

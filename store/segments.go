@@ -91,7 +91,8 @@ func (x *segments) adopt() {
 // backlog waits until few enough segments wait for their table. What waits is
 // in memory and in runs, so nothing is lost by it; but it must have an end.
 func (x *segments) backlog() error {
-	var timeout <-chan time.Time
+	timeout := time.NewTimer(x.s.opts.CommitTimeout)
+	defer timeout.Stop()
 	for {
 		waiting := 0
 		for _, g := range x.list {
@@ -107,15 +108,10 @@ func (x *segments) backlog() error {
 		if failing != nil {
 			return fmt.Errorf("%w: %w; make room, then go on", ErrBacklog, failing)
 		}
-		if timeout == nil {
-			t := time.NewTimer(x.s.opts.CommitTimeout)
-			defer t.Stop()
-			timeout = t.C
-		}
 		select {
 		case <-changed:
 			x.adopt()
-		case <-timeout:
+		case <-timeout.C:
 			return fmt.Errorf("%w: none was written within %v; the disk is too slow for this rate",
 				ErrBacklog, x.s.opts.CommitTimeout)
 		case <-x.s.fault.done:

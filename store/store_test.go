@@ -57,7 +57,9 @@ func TestStore_SpillsDropsAndReopens(t *testing.T) {
 		// duplicates: the last 20 minutes
 		require.NoError(t, n.Update(func(b *Batch) error {
 			for o := off - 400; o < off; o++ {
-				d, err := b.Do(Record{ID: fmt.Appendf(nil, "id-%d", o), Origin: Position{TopicID: ID{1}, Offset: off + (o - off + 400)}}, nil)
+				d, err := b.Do(Record{
+					ID: fmt.Appendf(nil, "id-%d", o), Origin: Position{TopicID: ID{1}, Offset: o + 400},
+				}, nil)
 				require.NoError(t, err)
 				require.Equal(t, Duplicate, d.Verdict, "round %d offset %d", round, o)
 				require.Equal(t, o, d.Origin.Offset)

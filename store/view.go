@@ -100,7 +100,10 @@ func (s *Store) scan(prefix []byte, fn func(key, value []byte) error) error {
 }
 
 // merged walks stored state and the writes that lie over it, in key order.
-func merged(r pebble.Reader, n *Namespace, prefix []byte, writes map[string]stateWrite, fn func(key, value []byte) error) error {
+func merged(
+	r pebble.Reader, n *Namespace, prefix []byte, writes map[string]stateWrite,
+	fn func(key, value []byte) error,
+) error {
 	over := slices.DeleteFunc(slices.Sorted(maps.Keys(writes)), func(k string) bool {
 		return !strings.HasPrefix(k, string(prefix))
 	})
