@@ -60,7 +60,6 @@ type undo struct {
 }
 
 func (x *segments) begin(durable clock) error {
-	x.adopt()
 	if err := x.backlog(); err != nil {
 		return err
 	}
@@ -94,13 +93,15 @@ func (x *segments) backlog() error {
 	timeout := time.NewTimer(x.s.opts.CommitTimeout)
 	defer timeout.Stop()
 	for {
+		// Asked before counting: a table written in between is not waited for.
+		changed, failing := x.s.queue.state()
+		x.adopt()
 		waiting := 0
 		for _, g := range x.list {
 			if g.queued && g.exact != nil {
 				waiting++
 			}
 		}
-		changed, failing := x.s.queue.state()
 		over := x.s.memory.Load() > 2*x.s.opts.Memory && waiting > 0
 		if waiting <= frozenMost && !over {
 			return nil
