@@ -53,6 +53,9 @@ func (s *session) onAssigned(
 	for _, p := range parts {
 		s.parts[topicPartition{p.topic, p.number}] = p
 	}
+	if s.nudge != nil {
+		s.nudge() // there may be offsets to commit
+	}
 	s.mu.Unlock()
 	s.measure()
 	return starts, nil

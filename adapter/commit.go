@@ -37,8 +37,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 	sent := make(map[topicPartition]store.Committed)
 	carried := make(map[topicPartition]uint64)
 	for _, p := range parts {
-		moved := p.next.Offset != p.committed.Offset || p.carried < p.staged || p.committed.Tag == ""
-		if len(p.pending) > 0 || !moved && !all {
+		if len(p.pending) > 0 || !all && !p.moved() {
 			continue
 		}
 		tag, err := p.tag()
@@ -77,6 +76,12 @@ func (s *session) commit(parts []*partition, all bool) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// moved tells whether the position, or what is acknowledged below it, is ahead
+// of what Kafka has acknowledged.
+func (p *partition) moved() bool {
+	return p.next.Offset != p.committed.Offset || p.carried < p.staged || p.committed.Tag == ""
 }
 
 // commitSync sends one commit and returns Kafka's answer for every partition

@@ -43,9 +43,10 @@ type session struct {
 	mu     sync.Mutex // guards what is below
 	member string     // the member ID that the partitions were assigned to
 	parts  map[topicPartition]*partition
-	had    bool  // partitions were assigned
-	reason error // why it is to end; errDone when all is well
-	fenced bool  // nothing may be committed any more
+	had    bool               // partitions were assigned
+	nudge  context.CancelFunc // ends the poll that waits for records
+	reason error              // why it is to end; errDone when all is well
+	fenced bool               // nothing may be committed any more
 }
 
 // errDone ends a session and Run: the context has ended, or the end is reached.
@@ -107,8 +108,13 @@ func (s *session) loop(ctx context.Context) {
 			continue // a rebalance took it back; no rebalance waits for us
 		}
 		if s.survives(ctx, polled) {
-			s.round(ctx, polled)
-			s.checkEnd(polled.NumRecords() == 0)
+			quiet := polled.NumRecords() == 0
+			if quiet {
+				s.take(s.commit(s.assigned(), false))
+			} else {
+				s.round(ctx, polled)
+			}
+			s.checkEnd(quiet)
 		}
 		if s.over() != nil {
 			s.finish()
@@ -118,13 +124,18 @@ func (s *session) loop(ctx context.Context) {
 	}
 }
 
-// idle is how long a poll waits for records when the end is looked for.
+// idle is how long a poll waits for records when there is something else to do:
+// the end to be looked for, or offsets to be committed that Kafka has not
+// acknowledged, since the partition was taken over or a commit failed.
 const idle = 500 * time.Millisecond
 
 func (s *session) pollRecords() kgo.Fetches {
-	ctx := s.poll
-	if s.c.opts.UntilEnd {
-		var cancel context.CancelFunc
+	ctx, cancel := context.WithCancel(s.poll)
+	defer cancel()
+	s.mu.Lock()
+	s.nudge = cancel
+	s.mu.Unlock()
+	if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
 		ctx, cancel = context.WithTimeout(ctx, idle)
 		defer cancel()
 	}
@@ -228,6 +239,13 @@ func each[T any](of []T, fn func(T) error) error {
 	return errors.Join(errs...)
 }
 
+// assigned returns the partitions that the session has.
+func (s *session) assigned() []*partition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.parts))
+}
+
 // survives looks for errors among what was polled. It returns false when one of
 // them ends the session; what was polled with it is read again.
 func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
@@ -322,8 +340,8 @@ func (s *session) finish() {
 // have been set back beside us; and tells the store what it does not know. A
 // session that was fenced commits nothing.
 func (s *session) settle() {
+	parts := s.assigned()
 	s.mu.Lock()
-	parts := slices.Collect(maps.Values(s.parts))
 	fenced := s.fenced
 	var died *crash
 	crashed := errors.As(s.reason, &died)
@@ -390,14 +408,15 @@ func (s *session) checkEnd(quiet bool) {
 	if !s.c.opts.UntilEnd || s.over() != nil {
 		return
 	}
-	s.mu.Lock()
-	parts, had := slices.Collect(maps.Values(s.parts)), s.had
-	s.mu.Unlock()
-	if !had {
-		return
+	for _, p := range s.assigned() {
+		if !p.atEnd(quiet) {
+			return
+		}
 	}
-	all := !slices.ContainsFunc(parts, func(p *partition) bool { return !p.atEnd(quiet) })
-	if all {
+	s.mu.Lock()
+	had := s.had
+	s.mu.Unlock()
+	if had {
 		s.end(errDone)
 	}
 }

@@ -1,0 +1,228 @@
+package adapter
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// foreign joins the group as another member that commits nothing, and leaves
+// when stop is called.
+func (w *world) foreign(opts ...kgo.Opt) (stop func()) {
+	w.Helper()
+	own := append(w.kafka.DialOptions(), kgo.SeedBrokers(w.kafka.Brokers()...),
+		kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic),
+		kgo.Balancers(kgo.RangeBalancer()), kgo.DisableAutoCommit())
+	cl, err := kgo.NewClient(append(own, opts...)...)
+	require.NoError(w, err)
+	ctx, cancel := context.WithCancel(w.Context())
+	var polls sync.WaitGroup
+	polls.Go(func() {
+		for ctx.Err() == nil {
+			cl.PollFetches(ctx)
+		}
+	})
+	return func() { cancel(); polls.Wait(); cl.Close() }
+}
+
+// E03: a rebalance while a batch is worked on waits for it: the batch is
+// committed as a whole, in the store and in Kafka, before a partition goes. When
+// it comes back, it goes on where it stood.
+func TestFault_E03_RebalanceMidBatch(t *testing.T) {
+	inWorldOf(t, 4, func(t *testing.T, w *world) {
+		for p := range int32(4) {
+			w.produce(p, ids("a", 10)...)
+		}
+		var join sync.Once
+		var leave func()
+		c, stop := w.start(func(ctx context.Context, tx *Tx, rec *Record) error {
+			if rec.Offset == 5 {
+				join.Do(func() { leave = w.foreign() })
+				time.Sleep(20 * time.Second)
+			}
+			return w.calls.handle(ctx, tx, rec)
+		})
+		w.until(func() bool { return c.Stats().Partitions == 2 })
+		for p := range int32(4) {
+			require.Equal(t, int64(10), w.position(p), "whole batches")
+			require.Equal(t, int64(10), w.committedAt(p))
+		}
+		for p := range int32(4) {
+			w.produce(p, "b", "a0")
+		}
+		time.Sleep(time.Minute)
+		leave()
+		w.until(func() bool { return c.Stats().Partitions == 4 && c.Stats().Lag == 0 })
+		require.NoError(t, stop())
+		for p := range int32(4) {
+			require.Equal(t, int64(11), w.state(p, "n"))
+			require.Equal(t, int64(12), w.committedAt(p))
+		}
+		require.Zero(t, c.Stats().Sessions, "a rebalance is no fault")
+		for _, n := range w.calls.count() {
+			require.Equal(t, 4, n, "once per partition")
+		}
+	})
+}
+
+// E02: a member that was fenced while its handler hung finishes its local batch,
+// which is its own, commits nothing to Kafka any more, also not while its client
+// is closed, and plans anew from the store.
+func TestFault_E02_FencedMember(t *testing.T) {
+	for _, how := range []string{"kicked", "replaced"} {
+		t.Run(how, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.opts.MaxPollRecords = 5
+				w.produce(0, ids("a", 10)...)
+				var (
+					mu        sync.Mutex
+					c         *Consumer
+					fenced    bool
+					attempts  int // in the session that was fenced, after that
+					committed []int64
+				)
+				w.kafka.Fake.Fault(kfake.Fault{
+					Keys: []kmsg.Key{kmsg.OffsetCommit}, Group: group, Count: -1, Observe: true,
+					When: func(r kmsg.Request) bool {
+						mu.Lock()
+						defer mu.Unlock()
+						req := r.(*kmsg.OffsetCommitRequest)
+						if fenced && c.Stats().Sessions == 0 {
+							attempts++
+						}
+						committed = append(committed, req.Topics[0].Partitions[0].Offset)
+						return true
+					},
+				})
+				leave := func() {}
+				handler := func(ctx context.Context, tx *Tx, rec *Record) error {
+					if rec.Offset == 7 {
+						mu.Lock()
+						fenced = true
+						mu.Unlock()
+						if how == "kicked" {
+							w.kick()
+							leave = w.foreign()
+						} else {
+							leave = w.foreign(kgo.InstanceID(w.st.ID().String()))
+						}
+						time.Sleep(time.Minute)
+					}
+					return w.calls.handle(ctx, tx, rec)
+				}
+				var stop func() error
+				c, stop = w.start(handler)
+				w.until(func() bool { return c.Stats().Sessions > 0 })
+				leave()
+				require.Equal(t, int64(10), w.position(0))
+				w.until(func() bool { return w.committedAt(0) == 10 })
+				w.produce(0, "b", "a9")
+				w.until(func() bool { return w.committedAt(0) == 12 })
+				require.NoError(t, stop())
+
+				require.Equal(t, append(ids("a", 10), "b"), w.calls.order)
+				require.LessOrEqual(t, attempts, 1, "the one that was refused")
+				require.IsIncreasing(t, distinct(committed))
+			})
+		})
+	}
+}
+
+// distinct drops neighbours that are equal.
+func distinct(offsets []int64) (d []int64) {
+	for _, o := range offsets {
+		if len(d) == 0 || d[len(d)-1] != o {
+			d = append(d, o)
+		}
+	}
+	return d
+}
+
+// kick removes the consumer from the group, as an administrator does.
+func (w *world) kick() {
+	w.Helper()
+	b := kadm.LeaveGroup(group).InstanceIDs(w.st.ID().String())
+	resp, err := kadm.NewClient(w.kafka.Client(w)).LeaveGroup(w.Context(), b)
+	require.NoError(w, err)
+	require.NoError(w, resp.Error())
+}
+
+// A member that has no partition waits for one.
+func TestRun_ZeroPartitions(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		leave := w.foreign(kgo.InstanceID("0")) // first in the range of one partition
+		time.Sleep(10 * time.Second)
+		w.produce(0, "a")
+		c, stop := w.start(w.calls.handle)
+		time.Sleep(time.Minute)
+		require.Zero(t, c.Stats().Partitions)
+		require.Empty(t, w.calls.order)
+		leave()
+		w.until(func() bool { return c.Stats().New == 1 })
+		require.NoError(t, stop())
+	})
+}
+
+// A restart of a static member finds its partition without a rebalance, and
+// without waiting for the old session to time out.
+func TestRun_RestartIsQuick(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, "a")
+		require.NoError(t, w.run())
+		w.produce(0, "b")
+		begun := time.Now()
+		require.NoError(t, w.run())
+		require.Less(t, time.Since(begun), 10*time.Second)
+		require.Equal(t, []string{"a", "b"}, w.calls.order)
+	})
+}
+
+// Answers to a commit that end the session: no later one follows in it.
+func TestCommit_FencingAnswers(t *testing.T) {
+	for _, answer := range []*kerr.Error{
+		kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.FencedInstanceID, kerr.UnknownTopicID,
+	} {
+		t.Run(answer.Message, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				w.produce(0, "a", "b")
+				w.kafka.Fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: answer, Topic: topic})
+				c := w.consumer(w.calls.handle)
+				require.NoError(t, c.Run(t.Context()))
+				require.Equal(t, uint64(1), c.Stats().Sessions)
+				require.Equal(t, int64(2), w.committedAt(0))
+				require.Equal(t, []string{"a", "b"}, w.calls.order)
+			})
+		})
+	}
+}
+
+// The tag is on every commit, and says whose it is.
+func TestCommit_Tag(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		topics, err := kadm.NewClient(w.kafka.Client(t)).ListTopics(t.Context(), topic)
+		require.NoError(t, err)
+		w.produce(0, "a", "b")
+		require.NoError(t, w.consumer(shout).Run(t.Context()))
+		g, ok := w.kafka.Committed(t, group, topic, 0)
+		require.True(t, ok)
+		tag, ours, err := DecodeTag(g.Metadata)
+		require.NoError(t, err)
+		require.True(t, ours)
+		require.Equal(t, [16]byte(w.st.ID()), tag.StoreID)
+		require.Equal(t, [16]byte(w.st.OpenID()), tag.OpenID)
+		require.Equal(t, [16]byte(topics[topic].ID), tag.TopicID)
+		require.True(t, tag.HasState)
+		require.Positive(t, tag.Sequence)
+		require.InDelta(t, time.Now().UnixMilli(), tag.Clock, 60_000)
+		require.GreaterOrEqual(t, g.LeaderEpoch, int32(0))
+	})
+}
