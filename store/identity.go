@@ -77,14 +77,6 @@ func writeIdentity(f vfs.FS, dir string, id ID) error {
 	return syncDir(f, dir)
 }
 
-func syncDir(f vfs.FS, dir string) error {
-	d, err := f.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // readIdentity returns the ID in the identity file, and whether there is one.
 func readIdentity(f vfs.FS, dir string) (id ID, there bool, err error) {
 	r, err := f.Open(f.PathJoin(dir, identityFile))

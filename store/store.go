@@ -159,7 +159,7 @@ func (s *Store) prepare() (id ID, there bool, err error) {
 		return id, false, fmt.Errorf("%w: it holds %q; give a directory of its own", ErrFormat, name)
 	}
 	data := s.fs.PathJoin(s.dir, dataDir)
-	if err := s.fs.MkdirAll(data, 0o700); err != nil {
+	if err := makeDir(s.fs, data); err != nil {
 		return id, false, err
 	}
 	if s.lock, err = pebble.LockDirectory(data, s.fs); err != nil {
@@ -185,7 +185,7 @@ func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
 func (s *Store) openDB(there bool) error {
 	po := &pebble.Options{
 		ErrorIfNotExists:      there,
-		FS:                    s.fs,
+		FS:                    ordered{s.fs},
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),
