@@ -1,0 +1,6 @@
+//go:build race
+
+package fuzz
+
+// raceDetector tells that the tests run many times slower.
+const raceDetector = true

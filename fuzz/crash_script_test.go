@@ -1,0 +1,509 @@
+package fuzz
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// A crashScript is what a store is made to do while it is crashed: a list of steps,
+// each durable as a whole or not at all, and after each step a picture of what
+// must be there. It is drawn from a seed, together with its pictures, by the
+// model.
+type crashScript struct {
+	seed   uint64
+	spaces []scriptSpace
+	ids    [][]byte // every ID of the script, and some that never come
+	steps  []crashStep
+	after  []picture // after[i]: the store after steps[:i]
+}
+
+// scriptSpace is a namespace of a script.
+type scriptSpace struct {
+	name string
+	opts store.NamespaceOptions
+}
+
+// crashStep is one step of a script.
+type crashStep struct {
+	kind  stepKind
+	space int
+	acts  []crashAct
+	abort bool // the function of Update fails in the end: nothing remains
+}
+
+type stepKind uint8
+
+const (
+	stepOpen  stepKind = iota // close the store if it is open, then open it
+	stepSpace                 // create a namespace
+	stepBatch
+	stepDrain // wait for tables to be written and removed
+)
+
+// crashAct is one call inside a batch.
+type crashAct struct {
+	kind actKind
+	rec  store.Record
+	pos  store.Position
+	seq  uint64
+	keys [3]string // of a number to add one to, of a value to set, and to delete
+	outs []string
+	want store.Decision
+}
+
+type actKind uint8
+
+const (
+	actDo     actKind = iota
+	actPass           // a record without an ID
+	actReplay         // a record below the position
+	actFail           // the handler writes, stages and fails
+	actPanic          // the handler writes, stages and panics
+	actSkip           // SetPosition
+	actSettle
+	actCommitted
+	actRemember
+)
+
+// picture is what a store holds after a step.
+type picture []spacePicture
+
+// spacePicture is what one namespace holds.
+type spacePicture struct {
+	made    bool
+	status  store.Status // without figures of its segments and counts
+	state   map[string]string
+	pending []store.Output
+	probes  []store.Decision // of every ID of the script, with its time missing
+	most    uint64           // markers that may still stand
+}
+
+// shape is what a script is like.
+type shape struct {
+	spaces  []scriptSpace
+	batches int
+	records int  // at most, in a batch
+	row     bool // one batch brings a row of jumps that the clock follows
+	still   bool // no record of the second namespace has a time of its own
+}
+
+// usual is a shape in which everything happens often: windows of a few batches,
+// segments of a few markers, jumps, restarts.
+func usual() shape {
+	return shape{
+		spaces: []scriptSpace{
+			{"short", store.NamespaceOptions{
+				Window: window.Of(400 * time.Millisecond), MaxAdvance: 60 * time.Millisecond,
+			}},
+			{"narrow", store.NamespaceOptions{
+				Window: window.Of(90 * time.Millisecond), MaxAdvance: 40 * time.Millisecond,
+			}},
+			{"forever", store.NamespaceOptions{Window: window.Forever}},
+		},
+		batches: 36,
+		records: 24,
+	}
+}
+
+// wallClock stands still, far above every time of a script but the future ones.
+var wallClock = time.UnixMilli(1_700_000_000_000).Add(1000 * time.Hour)
+
+// writer draws a script.
+type writer struct {
+	rng    *rand.Rand
+	script *crashScript
+	spaces []*spaceModel
+	used   map[string]bool
+	fresh  int
+	still  bool
+}
+
+// spaceModel is a namespace as it stands in the course of the script.
+type spaceModel struct {
+	picture spacePicture
+	law     *law
+	log     store.Position // of the next record
+	now     int64          // of the next record, ms
+	recent  [][]byte
+	firsts  []int64 // F of every accepted record, or above it
+	spread  int64   // ms between the markers of a row that the clock follows
+}
+
+func writeScript(seed uint64, sh shape) *crashScript {
+	w := &writer{
+		rng:    rand.New(rand.NewPCG(seed, 1)),
+		script: &crashScript{seed: seed, spaces: sh.spaces},
+		used:   map[string]bool{},
+		still:  sh.still,
+	}
+	for i, sp := range sh.spaces {
+		w.spaces = append(w.spaces, &spaceModel{
+			law: newLaw(settings{
+				window: sp.opts.Window, advance: sp.opts.MaxAdvance.Milliseconds(),
+				ahead: time.Hour.Milliseconds(), wall: wallClock.UnixMilli(),
+			}),
+			log: store.Position{TopicID: store.ID{byte(i + 1)}, Partition: int32(i), LeaderEpoch: -1},
+			now: 1_700_000_000_000,
+		})
+		w.spaces[i].picture.status.LastOffset = -1
+	}
+	w.script.after = append(w.script.after, w.picture())
+	w.step(crashStep{kind: stepOpen})
+	for i := range sh.spaces {
+		w.spaces[i].picture.made = true
+		w.step(crashStep{kind: stepSpace, space: i})
+	}
+	for n := range sh.batches {
+		space := w.rng.IntN(len(sh.spaces))
+		if sh.row && n == sh.batches/2 {
+			w.step(w.rowBatch())
+			continue
+		}
+		w.step(w.batch(space, 1+w.rng.IntN(sh.records)))
+		switch w.rng.IntN(12) {
+		case 0:
+			w.step(crashStep{kind: stepOpen})
+		case 1, 2:
+			w.step(crashStep{kind: stepDrain})
+		}
+	}
+	w.step(crashStep{kind: stepDrain})
+	w.probe()
+	return w.script
+}
+
+// step appends a step and the picture after it.
+func (w *writer) step(s crashStep) {
+	w.script.steps = append(w.script.steps, s)
+	w.script.after = append(w.script.after, w.picture())
+}
+
+func (w *writer) picture() picture {
+	var p picture
+	for _, m := range w.spaces {
+		c := m.picture
+		c.state, c.pending = maps.Clone(c.state), slices.Clone(c.pending)
+		p = append(p, c)
+	}
+	return p
+}
+
+// batch draws a batch and plays it into the model.
+func (w *writer) batch(space, records int) crashStep {
+	m := w.spaces[space]
+	b := w.begin(space)
+	s := crashStep{kind: stepBatch, space: space}
+	for range records {
+		s.acts = append(s.acts, w.records(b)...)
+	}
+	switch w.rng.IntN(4) {
+	case 0:
+		s.acts = append(s.acts, b.settle(b.before.status.Sequence-min(
+			b.before.status.Sequence, uint64(w.rng.IntN(4)))))
+	case 1:
+		s.acts = append(s.acts, b.committed(fmt.Sprintf("tag %d", w.rng.Uint32())))
+	case 2:
+		s.acts = append(s.acts, b.remember(w.rng.Uint64()))
+	}
+	if w.rng.IntN(10) == 0 {
+		s.abort = true
+		return s
+	}
+	b.commit(m)
+	return s
+}
+
+// records draws one record and what goes with it.
+func (w *writer) records(b *batchModel) []crashAct {
+	switch w.rng.IntN(40) {
+	case 0:
+		return []crashAct{b.pass(w.time(b), w.keys(), w.outs(b))}
+	case 1:
+		return []crashAct{b.skip(b.log.Offset + int64(w.rng.IntN(5)))}
+	case 2:
+		b.log.LeaderEpoch++ // a new leader: another segment
+	case 3:
+		if b.log.Offset > 0 && b.law.pos.TopicID == b.log.TopicID {
+			return []crashAct{b.replay(w.id(b))}
+		}
+	case 4, 5:
+		kind := actFail
+		if w.rng.IntN(2) == 0 {
+			kind = actPanic
+		}
+		failed, ok := b.fail(kind, w.id(b), w.time(b), w.keys(), w.outs(b))
+		if !ok {
+			break
+		}
+		if w.rng.IntN(2) == 0 {
+			return []crashAct{failed, b.skip(b.log.Offset + 1)}
+		}
+		return []crashAct{failed, b.again(failed)}
+	case 6:
+		if w.rng.IntN(12) == 0 {
+			b.log.TopicID[15]++ // the topic was recreated
+			b.log.Offset = int64(w.rng.IntN(2) * 100)
+			return []crashAct{b.skip(b.log.Offset)}
+		}
+	}
+	return []crashAct{b.do(w.id(b), w.time(b), w.keys(), w.outs(b))}
+}
+
+// rowBatch draws a row of jumps that is long enough to move the clock.
+func (w *writer) rowBatch() crashStep {
+	b := w.begin(0)
+	s := crashStep{kind: stepBatch}
+	b.now += 10_000
+	b.spread = 300
+	for range 1010 {
+		s.acts = append(s.acts, b.do(w.id(b), b.now+int64(w.rng.Int64N(b.spread)), w.keys(), nil))
+	}
+	b.commit(w.spaces[0])
+	return s
+}
+
+// id draws an ID: a fresh one, or one that came before, recently or long ago.
+func (w *writer) id(b *batchModel) []byte {
+	if n := len(b.recent); n > 0 && w.rng.IntN(3) == 0 {
+		if w.rng.IntN(2) == 0 {
+			return b.recent[w.rng.IntN(n)]
+		}
+		return b.recent[n-1-w.rng.IntN(min(n, 10))]
+	}
+	w.fresh++
+	id := fmt.Appendf(nil, "id-%d", w.fresh)
+	switch w.rng.IntN(12) {
+	case 0: // a UUID
+		id = fmt.Appendf(nil, "%08x-0000-4000-8000-%012x", w.fresh, w.rng.Uint32())
+	case 1: // above what is stored as it is
+		id = append(id, make([]byte, 300)...)
+	}
+	b.recent = append(b.recent, id)
+	if !w.used[string(id)] {
+		w.used[string(id)] = true
+		w.script.ids = append(w.script.ids, id)
+	}
+	return id
+}
+
+// time draws the time of a record: mostly a little later than the last one.
+func (w *writer) time(b *batchModel) int64 {
+	if w.still && b.law.pos.Partition == 1 && b.law.clock > 0 {
+		return 0
+	}
+	switch w.rng.IntN(30) {
+	case 0:
+		return 0 // missing
+	case 1:
+		return b.now - int64(w.rng.IntN(500)) // out of order, or late
+	case 2:
+		return wallClock.Add(2 * time.Hour).UnixMilli() // in the future
+	case 3:
+		return b.now + 100 + int64(w.rng.IntN(400)) // a jump
+	}
+	b.now += int64(w.rng.IntN(8))
+	return b.now
+}
+
+func (w *writer) keys() [3]string {
+	k := func() string { return fmt.Sprintf("k%d", w.rng.IntN(6)) }
+	keys := [3]string{"n" + k(), "v" + k(), "v" + k()}
+	if w.rng.IntN(3) > 0 {
+		keys[2] = ""
+	}
+	return keys
+}
+
+func (w *writer) outs(b *batchModel) []string {
+	var outs []string
+	for i := range max(0, w.rng.IntN(8)-5) {
+		outs = append(outs, fmt.Sprintf("output %d of %v", i, b.log))
+	}
+	return outs
+}
+
+// probe asks the model, after every step, for every ID of the script.
+func (w *writer) probe() {
+	for i := range 20 {
+		w.script.ids = append(w.script.ids, fmt.Appendf(nil, "absent-%d", i))
+	}
+	for i, m := range w.spaces {
+		// The script is played once more: its IDs are known only now.
+		m.law = newLaw(m.law.settings)
+		var probes []store.Decision
+		for n, s := range w.script.steps {
+			if probes == nil || s.kind == stepBatch && s.space == i && !s.abort {
+				for _, a := range s.acts {
+					playLaw(m.law, a, store.Decision{})
+				}
+				l := cloneLaw(m.law)
+				probes = nil
+				for _, id := range w.script.ids {
+					probes = append(probes, l.do(string(id), time.Time{}, store.Position{}))
+				}
+			}
+			w.script.after[n+1][i].probes = probes
+		}
+	}
+}
+
+// playLaw plays an act into a law, and returns the decision.
+func playLaw(l *law, a crashAct, d store.Decision) store.Decision {
+	switch a.kind {
+	case actDo:
+		return l.do(string(a.rec.ID), a.rec.At, a.rec.Origin)
+	case actPass:
+		l.pass(a.rec.At, a.rec.Origin)
+	case actSkip:
+		l.setPosition(a.pos)
+	}
+	return d
+}
+
+func cloneLaw(l *law) *law {
+	c := *l
+	c.firsts, c.jumps, c.apart = slices.Clone(l.firsts), slices.Clone(l.jumps), slices.Clone(l.apart)
+	c.markers = maps.Clone(l.markers)
+	return &c
+}
+
+// batchModel is a batch in the model.
+type batchModel struct {
+	*spaceModel              // a copy, which becomes the truth with commit
+	before      spacePicture // the namespace when the batch began
+	sequence    uint64
+}
+
+func (w *writer) begin(space int) *batchModel {
+	c := *w.spaces[space]
+	c.law = cloneLaw(c.law)
+	c.picture.state, c.picture.pending = maps.Clone(c.picture.state), slices.Clone(c.picture.pending)
+	if c.picture.state == nil {
+		c.picture.state = map[string]string{}
+	}
+	b := &batchModel{spaceModel: &c, before: w.spaces[space].picture}
+	b.sequence = b.before.status.Sequence + 1
+	return b
+}
+
+// commit makes the batch the truth.
+func (b *batchModel) commit(m *spaceModel) {
+	st := &b.picture.status
+	st.Sequence = b.sequence
+	st.Position, st.Clock, st.Coverage = b.law.pos, instant(b.law.clock), b.law.coverage()
+	st.Pending = len(b.picture.pending)
+	// The spans of segments are bounded by the bucket width and W/16; they go
+	// with the batch that begins after their newest marker has left the window.
+	b.picture.most = uint64(len(b.firsts))
+	if w := b.law.window; !w.IsForever() {
+		edge := m.law.clock - w.Millis() - w.Millis()/8 - b.spread
+		b.picture.most = 0
+		for _, f := range b.firsts {
+			if f == 0 || f > edge {
+				b.picture.most++
+			}
+		}
+	}
+	*m = *b.spaceModel
+}
+
+func (b *batchModel) record(id []byte, t int64) store.Record {
+	r := store.Record{ID: id, Origin: b.log}
+	if t != 0 {
+		r.At = time.UnixMilli(t)
+	}
+	return r
+}
+
+func (b *batchModel) do(id []byte, t int64, keys [3]string, outs []string) crashAct {
+	return b.again(crashAct{rec: b.record(id, t), keys: keys, outs: outs})
+}
+
+// again decides the record of an act, whose handler succeeds this time.
+func (b *batchModel) again(a crashAct) crashAct {
+	a.kind = actDo
+	a.want = playLaw(b.law, a, a.want)
+	b.log.Offset++
+	if a.want.Verdict != store.Duplicate {
+		b.handle(a)
+		b.firsts = append(b.firsts, max(b.law.clock, b.law.largest))
+	}
+	return a
+}
+
+func (b *batchModel) pass(t int64, keys [3]string, outs []string) crashAct {
+	a := crashAct{kind: actPass, rec: b.record(nil, t), keys: keys, outs: outs}
+	playLaw(b.law, a, a.want)
+	b.log.Offset++
+	b.handle(a)
+	return a
+}
+
+// fail returns an act whose handler fails, unless the record is a duplicate,
+// for which no handler is called.
+func (b *batchModel) fail(kind actKind, id []byte, t int64, keys [3]string, outs []string) (crashAct, bool) {
+	a := crashAct{kind: kind, rec: b.record(id, t), keys: keys, outs: outs}
+	a.want = cloneLaw(b.law).do(string(id), a.rec.At, a.rec.Origin)
+	return a, a.want.Verdict != store.Duplicate
+}
+
+func (b *batchModel) replay(id []byte) crashAct {
+	a := crashAct{kind: actReplay, rec: b.record(id, b.now)}
+	a.rec.Origin.Offset--
+	return a
+}
+
+func (b *batchModel) skip(to int64) crashAct {
+	b.log.Offset = to
+	if b.law.pos.TopicID != b.log.TopicID { // what was known of the other log goes
+		st := &b.picture.status
+		st.LastOffset, st.Fingerprint, st.Committed = -1, 0, nil
+	}
+	a := crashAct{kind: actSkip, pos: b.log}
+	playLaw(b.law, a, a.want)
+	return a
+}
+
+func (b *batchModel) settle(seq uint64) crashAct {
+	b.picture.pending = slices.DeleteFunc(b.picture.pending, func(o store.Output) bool {
+		return o.Sequence <= seq && o.Sequence < b.sequence
+	})
+	return crashAct{kind: actSettle, seq: seq}
+}
+
+func (b *batchModel) committed(tag string) crashAct {
+	b.picture.status.Committed = &store.Committed{Offset: b.log.Offset, LeaderEpoch: 7, Tag: tag}
+	return crashAct{kind: actCommitted, pos: b.log, outs: []string{tag}}
+}
+
+func (b *batchModel) remember(print uint64) crashAct {
+	b.picture.status.LastOffset, b.picture.status.Fingerprint = b.log.Offset, print
+	return crashAct{kind: actRemember, pos: b.log, seq: print}
+}
+
+// handle is the handler: a number, a value, a deletion, and outputs.
+func (b *batchModel) handle(a crashAct) {
+	n := uint64(0)
+	if v, ok := b.picture.state[a.keys[0]]; ok {
+		n = binary.BigEndian.Uint64([]byte(v))
+	}
+	b.picture.state[a.keys[0]] = string(binary.BigEndian.AppendUint64(nil, n+1))
+	b.picture.state[a.keys[1]] = valueOf(a.rec)
+	delete(b.picture.state, a.keys[2])
+	b.picture.status.HasState = true
+	for i, o := range a.outs {
+		b.picture.pending = append(b.picture.pending, store.Output{
+			Origin: a.rec.Origin, Sequence: b.sequence, Index: i, Data: []byte(o),
+		})
+	}
+}
+
+// valueOf is what the handler keeps of a record.
+func valueOf(r store.Record) string { return fmt.Sprintf("%v %.20q", r.Origin, r.ID) }
