@@ -61,6 +61,7 @@ type player struct {
 	t     rapid.TB
 	rng   *rand.Rand
 	fs    vfs.FS
+	now   func() time.Time
 	st    *store.Store
 	lanes []*lane
 }
@@ -78,9 +79,13 @@ type lane struct {
 	counts  store.Counts // since the store was opened
 }
 
-// play plays scripts to their end and returns, for each, what was decided.
-func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
-	p := &player{layout: l, t: t, rng: rand.New(rand.NewPCG(l.Seed, 2)), fs: vfs.NewMem()}
+// newPlayer opens a store for scripts, whose wall clock stands still.
+func newPlayer(t rapid.TB, l layout, scripts ...script) *player {
+	wall := time.UnixMilli(scripts[0].wall)
+	p := &player{
+		layout: l, t: t, rng: rand.New(rand.NewPCG(l.Seed, 2)), fs: vfs.NewMem(),
+		now: func() time.Time { return wall },
+	}
 	for i, s := range scripts {
 		p.lanes = append(p.lanes, &lane{
 			script: s, name: fmt.Sprintf("lane-%d", i), state: map[string]string{},
@@ -88,7 +93,13 @@ func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
 		})
 	}
 	p.open()
-	defer func() { require.NoError(t, p.st.Close()) }()
+	return p
+}
+
+// play plays scripts to their end and returns, for each, what was decided.
+func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
+	p := newPlayer(t, l, scripts...)
+	defer p.close()
 	for going := slices.Clone(p.lanes); len(going) > 0; {
 		i := p.rng.IntN(len(going))
 		p.batch(going[i])
@@ -99,7 +110,7 @@ func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
 			require.NoError(t, storehook.Drain(p.st))
 		}
 		if p.chance(p.Restart) {
-			require.NoError(t, p.st.Close())
+			p.close()
 			p.open()
 		}
 	}
@@ -115,10 +126,7 @@ func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
 func (p *player) chance(percent int) bool { return p.rng.IntN(100) < percent }
 
 func (p *player) open() {
-	wall := p.lanes[0].wall
-	st, err := storehook.Open("store", &store.Options{
-		Memory: p.Memory, Now: func() time.Time { return time.UnixMilli(wall) },
-	}, storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
+	st, err := storehook.Open("store", &store.Options{Memory: p.Memory, Now: p.now}, storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
 	require.NoError(p.t, err)
 	p.st = st.(*store.Store)
 	for _, l := range p.lanes {
@@ -131,6 +139,8 @@ func (p *player) open() {
 		}
 	}
 }
+
+func (p *player) close() { require.NoError(p.t, p.st.Close()) }
 
 func (s settings) options(width time.Duration) *store.NamespaceOptions {
 	return &store.NamespaceOptions{

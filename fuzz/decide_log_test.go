@@ -72,9 +72,8 @@ func drawSettings(t *rapid.T) settings {
 // drawScript draws bursts of records: each is a few numbers that rapid shrinks,
 // and a seed for what happens inside.
 func drawScript(t *rapid.T, s settings, most int) script {
-	a := author{law: newLaw(s), script: script{settings: s}, rng: rand.New(rand.NewPCG(0, 1))}
+	a := newAuthor(s)
 	a.logless = rapid.IntRange(0, 9).Draw(t, "without a log") == 0
-	a.topic = 1
 	a.kind = rapid.IntRange(0, 4).Draw(t, "kind of IDs")
 	a.pool = rapid.SampledFrom([]int{2, 6, 30, 300, 1 << 30}).Draw(t, "IDs")
 	if rapid.IntRange(0, 3).Draw(t, "begins in the middle") == 0 {
@@ -145,6 +144,12 @@ func (a *author) now() int64 { return cmp.Or(a.law.clock, base) }
 
 // stride is the longest sound step, or a long one where none is too long.
 func (a *author) stride() int64 { return cmp.Or(a.law.advance, 100_000) }
+
+func newAuthor(s settings) *author {
+	return &author{
+		law: newLaw(s), script: script{settings: s}, topic: 1, rng: rand.New(rand.NewPCG(0, 1)),
+	}
+}
 
 func (a *author) write(kind, n int) {
 	for range n {
