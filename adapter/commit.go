@@ -91,10 +91,13 @@ func (s *session) commitSync(
 ) (map[topicPartition]error, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), commitTimeout)
 	defer cancel()
+	s.mu.Lock()
+	member := s.member
+	s.mu.Unlock()
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		// kgo joins again by itself after it was fenced; what this session
 		// knows is of the member that it was assigned to.
-		if req.MemberID != s.member {
+		if req.MemberID != member {
 			return kerr.UnknownMemberID
 		}
 		for i := range req.Topics {

@@ -319,3 +319,20 @@ func TestRun_LeavesNothingBehind(t *testing.T) {
 	goleak.VerifyNone(t, ignore)
 	require.Len(t, kafka.ReadAll(t, outTopic), 3)
 }
+
+// D09: IDs of another kind would not meet their markers: another extractor is
+// refused, and so is another window in this release.
+func TestFault_D09_OtherSettings(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, "a")
+		require.NoError(t, w.run())
+		w.opts.ID = Key()
+		require.ErrorIs(t, w.run(), store.ErrSettings)
+		w.opts.ID, w.opts.Window = Header("id"), window.Day
+		err := w.run()
+		require.ErrorIs(t, err, store.ErrSettings)
+		require.ErrorContains(t, err, topic)
+		w.opts.Window = window.Hour
+		require.NoError(t, w.run())
+	})
+}

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,4 +62,75 @@ func TestOrder_CrashBetweenAnyTwoSteps(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A01: a crash after the poll leaves nothing; the records come again.
+func TestFault_A01_CrashAfterThePoll(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, "a", "b")
+		require.True(t, w.crashOnce(w.calls.handle, "polled", 1))
+		require.Empty(t, w.calls.order)
+		require.Zero(t, w.position(0))
+		require.NoError(t, w.run())
+		require.Equal(t, []string{"a", "b"}, w.calls.order)
+	})
+}
+
+// A02: a crash after the handler and before its batch repeats the handler's
+// calls to other systems, under the same token; the state is as if never called.
+func TestFault_A02_CrashBeforeTheBatch(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, "a", "b", "a")
+		var tokens []string
+		handler := func(ctx context.Context, tx *Tx, rec *Record) error {
+			tokens = append(tokens, rec.Token())
+			return w.calls.handle(ctx, tx, rec)
+		}
+		require.True(t, w.crashOnce(handler, "handled", 1))
+		require.Zero(t, w.state(0, "n"))
+		require.NoError(t, w.consumer(handler).Run(t.Context()))
+		require.Equal(t, int64(2), w.state(0, "n"))
+		require.Len(t, tokens, 4)
+		require.Equal(t, tokens[:2], tokens[2:])
+		require.NotEqual(t, tokens[0], tokens[1])
+	})
+}
+
+// A07: nothing is marked before its handler has returned, and the batch is
+// durable: a crash in between loses no message.
+func TestFault_A07_MarkerBeforeTheHandler(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.MaxPollRecords = 3
+		w.produce(0, ids("a", 9)...)
+		for _, nth := range []int{1, 2, 2} {
+			require.True(t, w.crashOnce(w.calls.handle, "handled", nth))
+		}
+		require.NoError(t, w.run())
+		require.Len(t, w.calls.count(), 9)
+		require.Equal(t, int64(9), w.state(0, "n"))
+	})
+}
+
+// A08: the group's offset is never above the store's position, at any step, and
+// never above the first record of which an output is pending.
+func TestFault_A08_KafkaCommitBeforeTheBatch(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.opts.MaxPollRecords = 3
+		w.produce(0, ids("a", 12)...)
+		c := w.consumer(shout)
+		seen := make(map[string]int)
+		c.step = func(done string) error {
+			seen[done]++
+			committed := w.committedAt(0)
+			require.LessOrEqual(t, committed, w.position(0), done)
+			require.LessOrEqual(t, committed, int64(len(w.outputs(outTopic))), done)
+			return nil
+		}
+		require.NoError(t, c.Run(t.Context()))
+		for _, step := range steps {
+			require.Equal(t, 4, seen[step], step)
+		}
+		require.Equal(t, int64(12), w.committedAt(0))
+	})
 }

@@ -304,3 +304,22 @@ func TestRun_OutputsAreSentAgain(t *testing.T) {
 		require.Equal(t, int64(2), w.committedAt(0))
 	})
 }
+
+// Outputs that are acknowledged are not sent again when the offset could not be
+// committed: the store is told, in a batch of its own.
+func TestRun_AcknowledgedOutputsAreSettled(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.produce(0, "a", "b")
+		fault := w.kafka.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Topic: topic, Count: -1,
+		})
+		require.NoError(t, w.consumer(shout).Run(t.Context()))
+		require.LessOrEqual(t, w.committedAt(0), int64(0))
+		fault.Remove()
+		w.reopen()
+		require.NoError(t, w.consumer(shout).Run(t.Context()))
+		require.Equal(t, map[string]int{"V-A": 1, "V-B": 1}, w.outputs(outTopic))
+		require.Equal(t, int64(2), w.committedAt(0))
+	})
+}

@@ -64,15 +64,15 @@ func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo
 		next   = p.next
 		cut    bool
 	)
+	deadline, _ := ctx.Deadline()
 	half := p.s.c.opts.BatchTimeout / 2
-	begun := time.Now()
 	err := p.ns.Update(func(b *store.Batch) error {
 		items := p.extract(b.Position().Offset, recs, &count)
 		prepare(b, items)
 		p.note(b)
 		var last *kgo.Record
 		for i := range items {
-			if cut = run.Err() != nil || time.Since(begun) > half; cut {
+			if cut = run.Err() != nil || time.Until(deadline) < half; cut {
 				break
 			}
 			outputs, done, err := p.handle(ctx, run, b, &items[i], &count)

@@ -253,19 +253,25 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 		s.end(errDone)
 	}
 	polled.EachError(func(topic string, number int32, err error) {
+		what := fmt.Sprintf("%s/%d", topic, number)
 		var session *kgo.ErrGroupSession
+		if errors.As(err, &session) {
+			what = fmt.Sprintf("group %q", s.c.opts.Group)
+		}
 		switch {
-		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		case endsSession(err), errors.Is(err, kgo.ErrClientClosed), errors.As(err, &session) && passes(err):
-			s.end(&again{fmt.Errorf("%s/%d: %w", topic, number, err)})
-		case session != nil:
-			s.end(fmt.Errorf("%w: group %q: %w; mend that and run again",
-				ErrConsumeRefused, s.c.opts.Group, session.Err))
+		case session == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		case endsSession(err), errors.Is(err, kgo.ErrClientClosed), session != nil && passes(err):
+			s.end(&again{fmt.Errorf("%s: %w", what, err)})
 		default:
-			s.end(fmt.Errorf("%w: %s/%d: %w; mend that and run again", ErrConsumeRefused, topic, number, err))
+			s.end(fmt.Errorf("%w: %s: %w; mend that and run again", ErrConsumeRefused, what, err))
 		}
 	})
-	return s.over() == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fenced && s.reason == nil {
+		s.endLocked(&again{errors.New("the group lost this member")})
+	}
+	return s.reason == nil
 }
 
 // reached is called when a step of the loop is done.

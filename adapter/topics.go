@@ -34,12 +34,13 @@ func (c *Consumer) withAdmin(ctx context.Context, fn func(admin) error) error {
 func (a admin) checkTopics(ctx context.Context, topics []string) error {
 	metadata, err := a.Metadata(ctx, topics...)
 	if err != nil {
-		return err
+		return unanswered("topics", err)
 	}
 	var errs []error
 	for _, topic := range topics {
-		_, err := usable(metadata, topic)
-		errs = append(errs, err)
+		if _, err := usable(metadata, topic); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -51,7 +52,7 @@ func usable(metadata kadm.Metadata, topic string) (kadm.TopicDetail, error) {
 	case !ok || errors.Is(detail.Err, kerr.UnknownTopicOrPartition):
 		return detail, fmt.Errorf("%w: %q; create it, or correct its name", ErrUnknownTopic, topic)
 	case detail.Err != nil:
-		return detail, fmt.Errorf("adapter: topic %q cannot be read: %w", topic, detail.Err)
+		return detail, fmt.Errorf("adapter: topic %q cannot be used: %w; mend that and run again", topic, detail.Err)
 	case detail.ID == kadm.TopicID{}:
 		return detail, fmt.Errorf("%w: %q; use brokers of Kafka 2.8 or later", ErrNoTopicID, topic)
 	}
@@ -60,7 +61,11 @@ func usable(metadata kadm.Metadata, topic string) (kadm.TopicDetail, error) {
 
 // stableEnds returns the last stable offset of every partition.
 func (a admin) stableEnds(ctx context.Context, topics []string) (offsets, error) {
-	return listed(a.ListCommittedOffsets(ctx, topics...))
+	ends, err := listed(a.ListCommittedOffsets(ctx, topics...))
+	if err != nil {
+		return nil, unanswered("log ends", err)
+	}
+	return ends, nil
 }
 
 func listed(list kadm.ListedOffsets, err error) (offsets, error) {
