@@ -72,7 +72,7 @@ const (
 func demo(ctx context.Context, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "firstseen-demo-")
 	if err != nil {
-		return fmt.Errorf("a directory for the demo cannot be made: %w; set TMPDIR to one that can be written", err)
+		return fmt.Errorf("no directory can be made for the demo: %w; set TMPDIR to one that is writable", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	broker, err := newDemoBroker()
@@ -86,7 +86,8 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	log.printf("produced %s payments and %s duplicates: %s by retries, %s by a restarted producer, %s by a replay",
+	log.printf("produced %s payments and %s duplicates: "+
+		"%s by retries, %s by a restarted producer, %s by a replay",
 		grouped(demoPayments), grouped(stream.duplicates()),
 		grouped(stream.retried), grouped(stream.restarted), grouped(stream.replayed))
 
@@ -97,7 +98,9 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	var consumers sync.WaitGroup
 	for i, kind := range demoKinds {
 		consumers.Go(func() {
-			r := demoRun{kind: kind, broker: broker, stream: stream, dir: filepath.Join(dir, kind.name), log: log}
+			r := demoRun{
+				kind: kind, broker: broker, stream: stream, dir: filepath.Join(dir, kind.name), log: log,
+			}
 			if rows[i], errs[i] = r.run(ctx); errs[i] != nil {
 				cancel()
 			}

@@ -103,7 +103,8 @@ func eachLine(path string, fn func(line string) error) error {
 // readState counts the effects that firstseen keeps in its store.
 func readState(dir string) (e effects, err error) {
 	e.paid = map[string]int64{}
-	st, err := store.Open(filepath.Join(dir, demoStore), &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	quiet := slog.New(slog.DiscardHandler)
+	st, err := store.Open(filepath.Join(dir, demoStore), &store.Options{Logger: quiet})
 	if err != nil {
 		return e, err
 	}
@@ -166,8 +167,9 @@ func writeDemo(w io.Writer, rows []demoRow) error {
 		if r.balance != r.stream.balance {
 			balance = "wrong"
 		}
-		fmt.Fprintf(t, "%-19s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.title, grouped(uint64(r.stream.payments)),
-			grouped(r.handled()), grouped(r.lost()), grouped(r.doubled()), balance, grouped(uint64(r.perSecond)))
+		fmt.Fprintf(t, "%-19s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
+			r.title, grouped(uint64(r.stream.payments)), grouped(r.handled()),
+			grouped(r.lost()), grouped(r.doubled()), balance, grouped(uint64(r.perSecond)))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -177,7 +179,7 @@ func writeDemo(w io.Writer, rows []demoRow) error {
 	lost, doubled := own.lost(), own.doubled()
 	fmt.Fprintf(w, "firstseen: lost %d, doubled %d\n", lost, doubled)
 	if lost != 0 || doubled != 0 || own.balance != own.stream.balance {
-		return fmt.Errorf("%w: lost %d, doubled %d, balance %d of %d; please report it with the output above",
+		return fmt.Errorf("%w: lost %d, doubled %d, balance %d of %d; report it with the output above",
 			errBadVerdict, lost, doubled, own.balance, own.stream.balance)
 	}
 	return nil

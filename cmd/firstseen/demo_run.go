@@ -50,7 +50,8 @@ func (r *demoRun) run(ctx context.Context) (demoRow, error) {
 	}
 	took := time.Since(begun)
 	did, err := r.kind.effects(r.dir)
-	return demoRow{r.kind.title, did, r.stream, float64(r.stream.records) / took.Seconds()}, err
+	perSecond := float64(r.stream.records) / took.Seconds()
+	return demoRow{r.kind.title, did, r.stream, perSecond}, err
 }
 
 // crash runs the consumer up to a crash point and kills it there.
@@ -104,9 +105,7 @@ func (r *demoRun) start(ctx context.Context, stopAt int64) (*demoProcess, error)
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("a consumer does not start: %w", err)
 	}
-	p := &demoProcess{
-		cmd: cmd, dead: make(chan struct{}), kills: make(chan struct{}, 1),
-	}
+	p := &demoProcess{cmd: cmd, dead: make(chan struct{}), kills: make(chan struct{}, 1)}
 	go func() {
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
 			if lines.Text() == demoStopped {

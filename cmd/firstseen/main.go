@@ -57,6 +57,7 @@ func newRoot() *cobra.Command {
 			"Exit codes: 0 done, 1 failed, 2 usage, 3 store locked or damaged, 4 broker,\n" +
 			"5 a verdict was bad.",
 		Version:           version(),
+		Args:              cobra.ArbitraryArgs, // a command that there is not, see RunE
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -69,9 +70,9 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetVersionTemplate("firstseen {{.Version}}\n")
-	root.AddCommand(newDemo(), newDemoConsumer(), newStat())
+	root.AddCommand(newDemo(), newDemoConsumer(), newRelay(), newStat())
 	for _, cmd := range root.Commands() {
-		cmd.Args = noArguments
+		cmd.Args, cmd.DisableFlagsInUseLine = noArguments, true
 	}
 	return root
 }

@@ -24,8 +24,9 @@ func newStat() *cobra.Command {
 		Use:   "stat --store DIR [-o table|json]",
 		Short: "Show what a store holds",
 		Long: "Show what a store holds: its namespaces with clock, coverage, position, segments,\n" +
-			"markers and bytes. Everything shown is proved first. A store that is in use cannot\n" +
-			"be shown.",
+			"markers, pending outputs and bytes. The markers are proved first. Of outputs that\n" +
+			"Kafka has acknowledged, the store learns with its next batch; until then they\n" +
+			"count as pending. A store that is in use cannot be shown.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				return usagef("no store is named; give --store DIR")
@@ -155,7 +156,7 @@ func checkStore(dir string) error {
 	}
 	_, err = os.Stat(filepath.Join(dir, "FIRSTSEEN"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not a store, it has no file FIRSTSEEN; give the directory of a store", dir)
+		return fmt.Errorf("%s is no store, it has no file FIRSTSEEN; give the directory of a store", dir)
 	}
 	return err
 }
@@ -189,6 +190,6 @@ func (r storeReport) writeTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s bytes on disk, the log of the newest batches included\n", grouped(r.Bytes))
+	_, err := fmt.Fprintf(w, "%s bytes on disk, with the log of the newest batches\n", grouped(r.Bytes))
 	return err
 }

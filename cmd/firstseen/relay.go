@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firstseen/firstseen/adapter"
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// relayFlags are the flags of relay as they were given.
+type relayFlags struct {
+	brokers   []string
+	from, to  string
+	group     string
+	ids       []string
+	window    string
+	dir       string
+	missingID string
+	start     string
+	untilEnd  bool
+	settings  []string
+}
+
+func newRelay() *cobra.Command {
+	var f relayFlags
+	cmd := &cobra.Command{
+		Use: "relay --brokers H:P[,..] --from TOPIC --to TOPIC --group NAME --id SPEC [--id SPEC ..] " +
+			"--window DUR --store DIR",
+		Short: "Write a deduplicated copy of a topic",
+		Long: "Write every message of a topic once to another one: partition, key, value, headers\n" +
+			"and time stay. The output topic is created when it is missing. SIGINT or SIGTERM end\n" +
+			"it: the batch in hand is finished and committed.\n\n" +
+			"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return relay(cmd.Context(), cmd.ErrOrStderr(), f)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.brokers, "brokers", nil, "addresses of brokers to begin with, host:port")
+	flags.StringVar(&f.from, "from", "", "topic to read")
+	flags.StringVar(&f.to, "to", "", "topic to write")
+	flags.StringVar(&f.group, "group", "", "consumer group")
+	flags.StringArrayVar(&f.ids, "id", nil,
+		"what names a message: header:NAME, key or json:/pointer; several make one ID in that order")
+	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
+	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
+	flags.StringVar(&f.missingID, "missing-id", "stop",
+		"what happens to a record without an ID: stop, or accept it without deduplication")
+	flags.StringVar(&f.start, "start", "earliest", "where a new group begins: earliest or latest")
+	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
+	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
+	return cmd
+}
+
+// options returns what the flags ask for, or everything that is wrong with them.
+func (f *relayFlags) options() (*adapter.Options, error) {
+	o := &adapter.Options{
+		Brokers: f.brokers, Group: f.group, Topics: []string{f.from}, UntilEnd: f.untilEnd,
+	}
+	var errs []error
+	for _, required := range []struct{ name, value, give string }{
+		{"brokers", strings.Join(f.brokers, ","), "--brokers HOST:PORT"},
+		{"from", f.from, "--from TOPIC"},
+		{"to", f.to, "--to TOPIC"},
+		{"group", f.group, "--group NAME"},
+		{"id", strings.Join(f.ids, " "), "--id header:NAME, --id key or --id json:/pointer"},
+		{"window", f.window, "--window DURATION, such as 24h or 7d"},
+		{"store", f.dir, "--store DIR"},
+	} {
+		if required.value == "" {
+			errs = append(errs, fmt.Errorf("--%s is missing; give %s", required.name, required.give))
+		}
+	}
+	if f.from != "" && f.from == f.to {
+		errs = append(errs, fmt.Errorf(
+			"--to %s is the topic that is read; give the copy a topic of its own", f.to))
+	}
+	var err error
+	if len(f.ids) > 0 {
+		o.ID, err = adapter.ParseSpec(f.ids...)
+		errs = append(errs, err)
+	}
+	if f.window != "" {
+		o.Window, err = window.Parse(f.window)
+		errs = append(errs, err)
+	}
+	switch f.missingID {
+	case "stop":
+		o.MissingID = adapter.MissingIDStop
+	case "accept":
+		o.MissingID = adapter.MissingIDAccept
+	default:
+		errs = append(errs, fmt.Errorf("--missing-id %q is not known; give stop or accept", f.missingID))
+	}
+	switch f.start {
+	case "earliest":
+		o.Start = adapter.StartEarliest
+	case "latest":
+		o.Start = adapter.StartLatest
+	default:
+		errs = append(errs, fmt.Errorf("--start %q is not known; give earliest or latest", f.start))
+	}
+	errs = append(errs, applySettings(o, f.settings))
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{err}
+	}
+	return o, nil
+}
+
+// relay copies until ctx ends, or until the end when that is asked for.
+func relay(ctx context.Context, stderr io.Writer, f relayFlags) (err error) {
+	options, err := f.options()
+	if err != nil {
+		return err
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, nil))
+	options.Logger = logger
+	st, err := store.Open(f.dir, &store.Options{Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	consumer, err := adapter.New(st, adapter.Forward(f.to), options)
+	if err != nil {
+		return &usageError{err}
+	}
+	if err := prepareOutput(ctx, options, f.from, f.to); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was asked to end, and had begun nothing
+		}
+		return err
+	}
+	p := startProgress(stderr, logger, consumer)
+	err = consumer.Run(ctx)
+	p.end()
+	return err
+}

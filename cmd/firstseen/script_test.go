@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/internal/kafkatest"
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// programs are what the test binary is when it runs under one of these names.
+var programs = map[string]func(){"firstseen": main}
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, programs)
+}
+
+// The program's words, as a user meets them. The scripts may use, beside
+// testscript's own commands:
+//
+//	exits CODE program args..  run, and ask for this exit code
+//	broker                     start a broker of this script; sets $BROKERS
+//	topic NAME PARTITIONS      create a topic
+//	produce TOPIC FILE         write a record for each line of the file: partition,
+//	                           payment-id ("-": none), key, value
+//	records TOPIC              print the records in that form
+//	makestore DIR              make a store with markers in it
+//	holdstore DIR              open a store until the script ends
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Values[clusterOf{}] = new(kafkatest.Cluster)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":     cmdExits,
+			"broker":    cmdBroker,
+			"topic":     cmdTopic,
+			"produce":   cmdProduce,
+			"records":   cmdRecords,
+			"makestore": cmdMakeStore,
+			"holdstore": cmdHoldStore,
+		},
+	})
+}
+
+func cmdExits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s exits with %d, not %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// scriptT lets the helpers of kafkatest fail a script.
+type scriptT struct {
+	testing.TB
+	ts *testscript.TestScript
+}
+
+func (t scriptT) Helper()                           {}
+func (t scriptT) Cleanup(fn func())                 { t.ts.Defer(fn) }
+func (t scriptT) Errorf(format string, args ...any) { t.ts.Logf(format, args...) }
+func (t scriptT) FailNow()                          { t.ts.Fatalf("the script's helper failed") }
+
+type clusterOf struct{}
+
+func cluster(ts *testscript.TestScript) *kafkatest.Cluster {
+	return ts.Value(clusterOf{}).(*kafkatest.Cluster)
+}
+
+func cmdBroker(ts *testscript.TestScript, _ bool, _ []string) {
+	c := kafkatest.NewFake(scriptT{ts: ts}, kfake.DefaultNumPartitions(1))
+	*cluster(ts) = *c
+	ts.Setenv("BROKERS", strings.Join(c.Brokers(), ","))
+}
+
+func cmdTopic(ts *testscript.TestScript, _ bool, args []string) {
+	partitions, err := strconv.ParseInt(args[1], 10, 32)
+	ts.Check(err)
+	cluster(ts).CreateTopic(scriptT{ts: ts}, args[0], int32(partitions), nil)
+}
+
+func cmdProduce(ts *testscript.TestScript, _ bool, args []string) {
+	var recs []*kgo.Record
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		fields := strings.Fields(line)
+		partition, err := strconv.ParseInt(fields[0], 10, 32)
+		ts.Check(err)
+		rec := &kgo.Record{
+			Topic: args[0], Partition: int32(partition),
+			Key: []byte(fields[2]), Value: []byte(fields[3]),
+		}
+		if fields[1] != "-" {
+			rec.Headers = []kgo.RecordHeader{{Key: paymentID, Value: []byte(fields[1])}}
+		}
+		recs = append(recs, rec)
+	}
+	cluster(ts).Produce(scriptT{ts: ts}, recs...)
+}
+
+func cmdRecords(ts *testscript.TestScript, _ bool, args []string) {
+	all := cluster(ts).ReadAll(scriptT{ts: ts}, args[0])
+	for _, p := range slices.Sorted(maps.Keys(all)) {
+		for _, rec := range all[p] {
+			id := "-"
+			for _, h := range rec.Headers {
+				if h.Key == paymentID {
+					id = string(h.Value)
+				}
+			}
+			fmt.Fprintln(ts.Stdout(), p, id, string(rec.Key), string(rec.Value))
+		}
+	}
+}
+
+// cmdMakeStore makes a store with two namespaces: one that has read twelve
+// records with ten IDs, a minute apart, and one that nobody has used.
+func cmdMakeStore(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := store.Open(ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	ns, err := st.Namespace("billing/payments/0", &store.NamespaceOptions{Window: window.Week})
+	ts.Check(err)
+	begin := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	ts.Check(ns.Update(func(b *store.Batch) error {
+		for i, id := range strings.Split("a b c d a e f g h a i j", " ") {
+			_, err := b.Do(store.Record{
+				ID: []byte(id), At: begin.Add(time.Duration(i) * time.Minute),
+				Origin: store.Position{TopicID: store.ID{1}, Offset: int64(i), LeaderEpoch: 7},
+			}, nil)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	_, err = st.Namespace("billing/payments/1", nil)
+	ts.Check(errors.Join(err, st.Close()))
+}
+
+func cmdHoldStore(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := store.Open(ts.MkAbs(args[0]), nil)
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(st.Close()) })
+}
+
+// An interrupt ends a relay that waits for records: it commits and exits 0.
+func TestRelay_Interrupt_ExitsDone(t *testing.T) {
+	c := kafkatest.NewFake(t)
+	c.CreateTopic(t, "in", 1, nil)
+	c.Produce(t, &kgo.Record{Topic: "in", Key: []byte("a"), Value: []byte("1")})
+	cmd := exec.Command("firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in", "--to", "out",
+		"--group", "g", "--id", "key", "--window", "1h", "--store", t.TempDir())
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out := c.Client(t, kgo.ConsumeTopics("out"), kgo.UnknownTopicRetries(-1), kgo.MetadataMinAge(10*time.Millisecond),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	for n := 0; n == 0; {
+		polled := out.PollFetches(ctx)
+		require.NoError(t, ctx.Err())
+		n = polled.NumRecords()
+	}
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	require.NoError(t, cmd.Wait(), &stderr)
+
+	at, ok := c.Committed(t, "g", "in", 0)
+	require.True(t, ok)
+	require.EqualValues(t, 1, at.At)
+	require.Contains(t, stderr.String(), "msg=ended records=1 ")
+}
