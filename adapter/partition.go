@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -272,5 +271,3 @@ func (p *partition) flush() error {
 
 // lag returns how many offsets lie before the end of the log.
 func (p *partition) lag() int64 { return max(0, p.end-p.next.Offset) }
-
-var errRecreated = errors.New("the topic was deleted and created anew")

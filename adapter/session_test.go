@@ -15,7 +15,6 @@ import (
 func TestSession_RecordsOfAnotherLog(t *testing.T) {
 	for name, fetch := range map[string]kgo.FetchTopic{
 		"other topic ID":  {Topic: topic, TopicID: [16]byte{2}},
-		"no topic ID":     {Topic: topic},
 		"other partition": {Topic: topic, TopicID: [16]byte{1}, Partitions: []kgo.FetchPartition{{Partition: 1}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -31,6 +30,17 @@ func TestSession_RecordsOfAnotherLog(t *testing.T) {
 			require.True(t, s.fenced)
 		})
 	}
+}
+
+// Brokers that fetch without topic IDs cannot be served.
+func TestSession_RecordsWithoutTopicID(t *testing.T) {
+	s := newSession(t.Context(), &Consumer{}, nil)
+	s.wake = func() {}
+	s.parts[topicPartition{topic, 0}] = &partition{s: s, topic: topic, log: store.ID{1}}
+	require.Empty(t, s.batches(kgo.Fetches{{Topics: []kgo.FetchTopic{{
+		Topic: topic, Partitions: []kgo.FetchPartition{{Records: []*kgo.Record{record(0, "a")}}},
+	}}}}))
+	require.ErrorIs(t, s.over(), ErrNoTopicID)
 }
 
 // I13: records from a fetch that began above the position end the session.

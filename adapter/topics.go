@@ -54,7 +54,7 @@ func usable(metadata kadm.Metadata, topic string) (kadm.TopicDetail, error) {
 	case detail.Err != nil:
 		return detail, fmt.Errorf("adapter: topic %q cannot be used: %w; mend that and run again", topic, detail.Err)
 	case detail.ID == kadm.TopicID{}:
-		return detail, fmt.Errorf("%w: %q; use brokers of Kafka 2.8 or later", ErrNoTopicID, topic)
+		return detail, fmt.Errorf("%w: %q; use brokers of Kafka 3.1 or later", ErrNoTopicID, topic)
 	}
 	return detail, nil
 }
