@@ -155,6 +155,15 @@ func (f *fault) read(deed string, fn func() error) error {
 	}
 }
 
+// found enters the corrupt state when err says that there is damage, and returns
+// err.
+func (f *fault) found(err error) error {
+	if errors.Is(err, ErrCorrupt) {
+		f.set(err)
+	}
+	return err
+}
+
 // listener returns the events that Pebble would otherwise end the process for.
 func (f *fault) listener() *pebble.EventListener {
 	return &pebble.EventListener{

@@ -58,7 +58,7 @@ func (n *Namespace) load() error {
 	l := loader{n: n, segments: map[uint64]*segment{}}
 	x, err := l.load()
 	if err != nil {
-		return err
+		return n.s.fault.found(err)
 	}
 	n.index, n.loaded = x, true
 	for _, seg := range l.dead {

@@ -370,7 +370,7 @@ func (s *Store) Namespace(name string, opts *NamespaceOptions) (*Namespace, erro
 			n, err = s.newNamespace(name, value, o.BucketWidth)
 		}
 		if err != nil {
-			return nil, err
+			return nil, s.fault.found(err)
 		}
 	}
 	if opts != nil {
