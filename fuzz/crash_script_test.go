@@ -91,6 +91,7 @@ type shape struct {
 	batches int
 	records int  // at most, in a batch
 	row     bool // one batch brings a row of jumps that the clock follows
+	early   bool // restarts come in the first third only
 	still   bool // no record of the second namespace has a time of its own
 }
 
@@ -169,7 +170,9 @@ func writeScript(seed uint64, sh shape) *crashScript {
 		w.step(w.batch(space, 1+w.rng.IntN(sh.records)))
 		switch w.rng.IntN(12) {
 		case 0:
-			w.step(crashStep{kind: stepOpen})
+			if !sh.early || n < sh.batches/3 {
+				w.step(crashStep{kind: stepOpen})
+			}
 		case 1, 2:
 			w.step(crashStep{kind: stepDrain})
 		}
@@ -401,9 +404,10 @@ func (b *batchModel) commit(m *spaceModel) {
 	st.Pending = len(b.picture.pending)
 	// The spans of segments are bounded by the bucket width and W/16; they go
 	// with the batch that begins after their newest marker has left the window.
+	// The clock may go back during its first 8 times only.
 	b.picture.most = uint64(len(b.firsts))
 	if w := b.law.window; !w.IsForever() {
-		edge := m.law.clock - w.Millis() - w.Millis()/8 - b.spread
+		edge := min(m.law.clock, b.law.clock) - w.Millis() - w.Millis()/8 - b.spread
 		b.picture.most = 0
 		for _, f := range b.firsts {
 			if f == 0 || f > edge {

@@ -22,8 +22,9 @@ type faultFS struct {
 	vfs.FS
 	mem *vfs.MemFS // nil over a real directory
 
-	write func(fsOp) error // before every operation that changes something; may be nil
-	read  func(fsOp) error // before every read of a file's content; may be nil
+	// Called before every operation that changes something, and before every
+	// read of a file's content. Set before the first use.
+	write, read func(fsOp) error
 
 	writes, reads atomic.Int64
 	cloning       sync.RWMutex
