@@ -85,7 +85,10 @@ func (b *Batch) ident(id []byte) (ident, int) {
 // another log ErrOtherLog; one without an ID ErrNoID. An error of the disk
 // ends the batch: return it from the function of Update.
 func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
-	if len(r.ID) == 0 {
+	switch {
+	case b.ended.Load(): // before the namespace's scratch is touched
+		return Decision{}, ErrTxDone
+	case len(r.ID) == 0:
 		return Decision{}, ErrNoID
 	}
 	id, at := b.ident(r.ID)
@@ -192,9 +195,7 @@ func (b *Batch) call(o Position, d Decision, fn func(*Tx) error) error {
 		tx.ended.Store(true)
 		if !tx.kept {
 			tx.undo()
-			if !o.IsZero() {
-				b.failed = o.Offset
-			}
+			b.fail(o)
 		}
 	}()
 	if err := fn(tx); err != nil {
@@ -202,6 +203,19 @@ func (b *Batch) call(o Position, d Decision, fn func(*Tx) error) error {
 	}
 	tx.kept = true
 	return nil
+}
+
+// fail refuses what lies above a failed record. A rollback undoes whatever the
+// batch did to pass it, so the namespace remembers the lowest, for its own log.
+func (b *Batch) fail(o Position) {
+	if o.IsZero() {
+		return
+	}
+	b.failed = o.Offset
+	n := b.n
+	if (!n.head.hasPos || n.head.pos.sameLog(o)) && (n.failed < 0 || o.Offset < n.failed) {
+		n.failed = o.Offset
+	}
 }
 
 // settle keeps what a record did to clock, coverage and position.

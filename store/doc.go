@@ -52,7 +52,7 @@
 //	cat    ns seg              facts of a table                  with the deletion of its runs
 //	run    ns seg seq          markers in order of arrival       batch
 //	head   ns                  position, clock, coverage, sums   every batch
-//	out    ns batch off i      staged outputs                    batch, until settled
+//	out    ns batch i          staged outputs                    batch, until settled
 //	store                      ID, secret, sum of the registry   when a namespace is made
 //	name   name                number and settings               once
 //	state  ns key              the user's                        batch

@@ -49,15 +49,20 @@ func (n *Namespace) Window() window.Window { return n.rules.w }
 // way to use a store, and the slowest: one sync a record.
 func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	var d Decision
-	var refused error
+	var refused error // by Batch.Do, or by fn
 	err := n.Update(func(b *Batch) error {
-		d, refused = b.Do(r, fn)
+		if d, refused = b.Do(r, fn); errors.Is(refused, ErrReplay) {
+			return nil // counted
+		}
 		return refused
 	})
-	if err != nil && refused == nil {
+	switch {
+	case refused != nil:
+		return d, refused
+	case err != nil:
 		return Decision{}, err // decided, but not durable
 	}
-	return d, err
+	return d, nil
 }
 
 // Update calls fn with a batch and makes what it did durable in one synced
@@ -90,9 +95,6 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		b.ended.Store(true)
 		if !kept {
 			n.index.rollback()
-			if b.failed >= 0 {
-				n.failed = b.failed
-			}
 		}
 	}()
 	if err := fn(b); err != nil {
