@@ -37,9 +37,10 @@ func newFilter(words []uint64) *filter {
 	return &filter{bloom: b, words: b.BitSet().Words()}
 }
 
-// block returns the first word of the hash's block.
+// block returns the first word of the hash's block. Pages are ranges of the same
+// half of the hash, so a spill fills the filter from front to back.
 func (f *filter) block(h xxh3.Uint128) int {
-	b, _ := bits.Mul64(h.Lo, uint64(len(f.words)/blockWords))
+	b, _ := bits.Mul64(h.Hi, uint64(len(f.words)/blockWords))
 	return int(b) * blockWords
 }
 
@@ -47,14 +48,14 @@ func (f *filter) block(h xxh3.Uint128) int {
 func (f *filter) add(h xxh3.Uint128) {
 	w := f.words[f.block(h):][:blockWords]
 	for i := range w {
-		w[i] |= 1 << (h.Hi >> (6 * i) & 63)
+		w[i] |= 1 << (h.Lo >> (6 * i) & 63)
 	}
 }
 
 // maybe reports whether the hash may have been added.
 func (f *filter) maybe(h xxh3.Uint128) bool {
 	w := f.words[f.block(h):][:blockWords]
-	x := h.Hi
+	x := h.Lo
 	all := (w[0] >> (x & 63)) & (w[1] >> (x >> 6 & 63)) &
 		(w[2] >> (x >> 12 & 63)) & (w[3] >> (x >> 18 & 63)) &
 		(w[4] >> (x >> 24 & 63)) & (w[5] >> (x >> 30 & 63)) &

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -49,9 +50,13 @@ func (s *segment) writeTable(w *sstable.Writer, ns uint32, secret uint64) (*seal
 	places, ends := s.exact.byPage(t.pages)
 	var key, page []byte
 	var sum ledger
+	var warm byte
 	from := 0
 	for p := range t.pages {
 		page = page[:0]
+		for _, place := range places[from:ends[p]] {
+			warm += s.exact.arena.at(place)[0] // a page's cache misses overlap
+		}
 		for _, place := range places[from:ends[p]] {
 			e := s.exact.arena.at(place)
 			n, m, size := s.base.parse(e)
@@ -63,6 +68,7 @@ func (s *segment) writeTable(w *sstable.Writer, ns uint32, secret uint64) (*seal
 			t.filter.add(id.hash)
 			page = append(page, e[:size]...)
 		}
+		runtime.KeepAlive(warm)
 		from = int(ends[p])
 		key = tableKey(key[:0], ns, s.num, partPage, p)
 		if err := w.Set(key, page); err != nil {
