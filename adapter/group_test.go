@@ -30,7 +30,9 @@ func (w *world) foreign(opts ...kgo.Opt) (stop func()) {
 			cl.PollFetches(ctx)
 		}
 	})
-	return func() { cancel(); polls.Wait(); cl.Close() }
+	leave := sync.OnceFunc(func() { cancel(); polls.Wait(); cl.Close() })
+	w.Cleanup(leave)
+	return leave
 }
 
 // E03: a rebalance while a batch is worked on waits for it: the batch is
@@ -224,5 +226,54 @@ func TestCommit_Tag(t *testing.T) {
 		require.Positive(t, tag.Sequence)
 		require.InDelta(t, time.Now().UnixMilli(), tag.Clock, 60_000)
 		require.GreaterOrEqual(t, g.LeaderEpoch, int32(0))
+	})
+}
+
+// rewind sets the group's offset back beside the member, which a client does
+// that uses its member ID and generation.
+func (w *world) rewind(to int64) {
+	w.Helper()
+	cl := w.kafka.Client(w)
+	groups, err := kadm.NewClient(cl).DescribeGroups(w.Context(), group)
+	require.NoError(w, err)
+	member := groups[group].Members[0]
+	topics, err := kadm.NewClient(cl).ListTopics(w.Context(), topic)
+	require.NoError(w, err)
+	for generation := range int32(10) {
+		req := kmsg.NewPtrOffsetCommitRequest()
+		req.Group, req.MemberID, req.InstanceID, req.Generation = group, member.MemberID, member.InstanceID, generation
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Offset = to
+		req.Topics = []kmsg.OffsetCommitRequestTopic{{
+			Topic: topic, TopicID: topics[topic].ID,
+			Partitions: []kmsg.OffsetCommitRequestTopicPartition{p},
+		}}
+		resp, err := req.RequestWith(w.Context(), cl)
+		require.NoError(w, err)
+		if resp.Topics[0].Partitions[0].ErrorCode == 0 {
+			break
+		}
+	}
+	require.Equal(w, to, w.committedAt(0))
+}
+
+// A group offset that was set back beside the member is put right when a
+// rebalance takes the partition, and at the end of Run, though nothing moved.
+func TestCommit_RewoundBesideUs(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, ids("a", 5)...)
+		_, stop := w.start(w.calls.handle)
+		w.until(func() bool { return w.committedAt(0) == 5 })
+		w.rewind(2)
+		leave := w.foreign()
+		time.Sleep(time.Minute)
+		require.Equal(t, int64(5), w.committedAt(0))
+		leave()
+		time.Sleep(time.Minute)
+		w.rewind(2)
+		require.NoError(t, stop())
+		require.Equal(t, int64(5), w.committedAt(0))
+		require.NoError(t, w.run())
+		require.Len(t, w.calls.order, 5)
 	})
 }

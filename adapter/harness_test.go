@@ -199,9 +199,10 @@ func (w *world) position(partition int32) int64 {
 // ends its context and returns what Run returned.
 func (w *world) start(h Handler) (c *Consumer, stop func() error) {
 	w.Helper()
-	w.opts.UntilEnd = false
 	c = w.consumer(h)
+	c.opts.UntilEnd = false
 	ctx, cancel := context.WithCancel(w.Context())
+	w.Cleanup(cancel) // a test that fails ends it, or its bubble would not end
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
 	return c, func() error { cancel(); return <-done }

@@ -104,8 +104,6 @@ func TestRun_InUse(t *testing.T) {
 		w.until(func() bool { return w.inUse() })
 		require.ErrorIs(t, w.run(), ErrInUse)
 		require.NoError(t, stop())
-
-		w.opts.UntilEnd = true
 		require.NoError(t, w.run())
 	})
 }

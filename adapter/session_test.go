@@ -82,3 +82,14 @@ func TestSession_ReasonsToEnd(t *testing.T) {
 		})
 	}
 }
+
+// A member that the group lost commits nothing from then on, whatever the poll
+// says next, and its session ends.
+func TestSession_LostIsFenced(t *testing.T) {
+	s := newSession(t.Context(), &Consumer{}, nil)
+	s.wake = func() {}
+	s.onLost(t.Context(), nil, nil)
+	require.True(t, s.fenced)
+	require.False(t, s.survives(t.Context(), nil))
+	require.True(t, isAgain(s.over()))
+}
