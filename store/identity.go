@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
@@ -113,6 +114,9 @@ func foreign(f vfs.FS, dir string) (string, error) {
 	names, err := f.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
+	}
+	if errors.Is(err, syscall.ENOTDIR) {
+		return "", fmt.Errorf("%w: %w; give a directory of its own", ErrFormat, err)
 	}
 	for _, name := range names {
 		switch name {

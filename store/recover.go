@@ -183,7 +183,9 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 	}
 	g := l.segments[num]
 	if g == nil {
-		if !l.hasRuns(num) {
+		if runs, err := l.hasRuns(num); err != nil {
+			return err
+		} else if !runs {
 			return corruptf("namespace %q: the table of segment %d belongs to nothing", n.name, num)
 		}
 		g = &segment{facts: f, seed: f.base.seed(n.s.secret), uncatalogued: true}
@@ -216,14 +218,12 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 }
 
 // hasRuns reports whether a segment stands in runs.
-func (l *loader) hasRuns(num uint64) bool {
-	found := false
-	// A read error is met again by runs, which reads the same keys.
-	_ = l.n.s.scan(segKey(kindRun, l.n.num, num), func(_, _ []byte) error {
+func (l *loader) hasRuns(num uint64) (found bool, err error) {
+	err = l.n.s.scan(segKey(kindRun, l.n.num, num), func(_, _ []byte) error {
 		found = true
 		return nil
 	})
-	return found
+	return found, err
 }
 
 // runs reads the markers that are in no table, and proves the tables whose runs

@@ -108,6 +108,9 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
+			if unwritable(err) {
+				err = fmt.Errorf("%w; the directory must be writable", err)
+			}
 			err = fmt.Errorf("store: open %s: %w", dir, trimmed(err))
 			err = errors.Join(err, s.release())
 		}
@@ -163,8 +166,8 @@ func (s *Store) prepare() (id ID, there bool, err error) {
 		return id, false, err
 	}
 	if s.lock, err = pebble.LockDirectory(data, s.fs); err != nil {
-		if errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "read-only") {
-			return id, false, fmt.Errorf("%w; the directory must be writable", err)
+		if unwritable(err) {
+			return id, false, err
 		}
 		return id, false, fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
 	}
@@ -176,6 +179,11 @@ func (s *Store) prepare() (id ID, there bool, err error) {
 		return id, there, err
 	}
 	return id, there, s.fs.MkdirAll(s.spillDir(), 0o700)
+}
+
+// unwritable reports whether err says that the directory is not ours to write.
+func unwritable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
 func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
