@@ -25,12 +25,13 @@ type driver struct {
 	fs      *faultFS
 	timeout time.Duration
 	width   time.Duration // of buckets; 0: the default
+	full    int           // markers of a full segment
 	store   *store.Store
 	spaces  []*store.Namespace
 }
 
 func newDriver(s *crashScript, fs *faultFS) *driver {
-	return &driver{script: s, fs: fs, spaces: make([]*store.Namespace, len(s.spaces))}
+	return &driver{script: s, fs: fs, full: 16, spaces: make([]*store.Namespace, len(s.spaces))}
 }
 
 // open opens the store, small enough that everything happens in it.
@@ -40,7 +41,7 @@ func (d *driver) open() error {
 		Logger:        slog.New(slog.DiscardHandler),
 		Memory:        24 << 10,
 		Now:           func() time.Time { return wallClock },
-	}, storehook.Hooks{FS: d.fs, FullSegment: 16, SmallSegment: 4})
+	}, storehook.Hooks{FS: d.fs, FullSegment: d.full, SmallSegment: d.full / 4})
 	if err != nil {
 		return err
 	}

@@ -72,15 +72,22 @@ type crasher struct {
 
 	images, deeper atomic.Int64
 	queue          chan image
+	done           chan struct{} // closed when no image is wanted any more
 }
 
 func crashEverywhere(t *testing.T, s *crashScript, every int) {
-	c := &crasher{script: s, every: int64(every), queue: make(chan image)}
+	c := &crasher{script: s, every: int64(every), queue: make(chan image), done: make(chan struct{})}
 	failed := make(chan string, 1)
 	var workers sync.WaitGroup
 	for range 2 {
 		workers.Go(func() {
-			for im := range c.queue {
+			for {
+				var im image
+				select {
+				case im = <-c.queue:
+				case <-c.done:
+					return
+				}
 				if len(failed) > 0 {
 					continue
 				}
@@ -95,7 +102,7 @@ func crashEverywhere(t *testing.T, s *crashScript, every int) {
 		})
 	}
 	err := caught(c.run)
-	close(c.queue)
+	close(c.done)
 	workers.Wait()
 	require.NoError(t, err, "seed %d", s.seed)
 	if len(failed) > 0 {
@@ -110,7 +117,7 @@ func (c *crasher) run(t require.TestingT) {
 	fs := newCrashFS()
 	fs.write = func(op fsOp) error {
 		if op.index%c.every == 0 {
-			c.queue <- c.image(fs, op)
+			c.offer(c.image(fs, op))
 		}
 		return nil
 	}
@@ -126,7 +133,15 @@ func (c *crasher) run(t require.TestingT) {
 		c.acked.Store(int64(i + 1))
 	}
 	require.NoError(t, d.close())
-	c.queue <- c.image(fs, fsOp{index: fs.writes.Load() + 1, kind: "the end"})
+	c.offer(c.image(fs, fsOp{index: fs.writes.Load() + 1, kind: "the end"}))
+}
+
+// offer hands an image to a worker.
+func (c *crasher) offer(im image) {
+	select {
+	case c.queue <- im:
+	case <-c.done:
+	}
 }
 
 func (c *crasher) image(fs *faultFS, op fsOp) image {

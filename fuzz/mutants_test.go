@@ -1,0 +1,255 @@
+package fuzz
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mutant is a mistake planted into the code, and the test that must find it.
+type mutant struct {
+	name     string
+	file     string // from the module's root
+	old, new string // old occurs exactly once
+	pkg, run string // the test: go test ./pkg -run run
+	also     []edit // further changes of the same mistake
+}
+
+// edit is one change of a file.
+type edit struct{ file, old, new string }
+
+const crashes = "^TestFault_A03_A04_CrashAtEveryWrite$"
+
+var mutants = []mutant{
+	{
+		name: "marker before the effect", // A07
+		file: "store/batch.go",
+		old: "	if d.Verdict != Duplicate {\n" +
+			"		if err := b.call(r.Origin, d, fn); err != nil {\n			return d, err\n		}\n	}\n" +
+			"	b.settle(f, s, r.Origin)\n",
+		new: "	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n" +
+			"		if err := b.call(r.Origin, d, fn); err != nil {\n			return d, err\n		}\n	}\n" +
+			"	b.settle(f, s, r.Origin)\n",
+		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "state in a second batch", // A09
+		file: "store/batch.go",
+		old:  "			must(w.Set(stateKey(n.num, []byte(key)), v.value, nil))\n",
+		new:  "			must(n.s.db.Set(stateKey(n.num, []byte(key)), v.value, pebble.Sync))\n",
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "no sync", // A04
+		file: "store/batch.go",
+		old:  "n.s.db.Apply(w, pebble.Sync)",
+		new:  "n.s.db.Apply(w, pebble.NoSync)",
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "fatal ignored", // B02
+		file: "store/fault.go",
+		old:  "	f.set(err)\n	if onGuarded() {\n		panic(fatal{err})\n	}\n	select {}\n",
+		new:  "	_ = err\n",
+		pkg:  "fuzz", run: "^TestFault_B02_FailedSyncPoisons$",
+	},
+	{
+		name: "duplicate refreshes the window", // C11
+		file: "store/batch.go",
+		old:  "	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n	}\n",
+		new:  "	b.accept(id, r.Origin, s, older)\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "boundary of the window", // C09
+		file: "window/window.go",
+		old:  "	return age < uint64(w.Millis())\n",
+		new:  "	return age <= uint64(w.Millis())\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "clock not stored", // C15
+		file: "store/head.go",
+		old:  "		h.clock.now, h.clock.first, int64(h.clock.jumps), h.clock.low, h.clock.high,\n",
+		new:  "		0, h.clock.first, int64(h.clock.jumps), h.clock.low, h.clock.high,\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "no jump rule", // C03, C04
+		file: "store/clock.go",
+		old:  "	case t > add(c.now, r.maxAdvance):\n",
+		new:  "	case t > add(c.now, math.MaxInt64):\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "a replay skipped across topic IDs", // E11
+		file: "store/batch.go",
+		old: "	case b.head.hasPos && !b.head.pos.sameLog(o):\n" +
+			"		return fmt.Errorf(\"%w: namespace %q stands at %v, the record at %v; SetPosition changes logs\",\n" +
+			"			ErrOtherLog, b.n.name, b.head.pos, o)\n",
+		new: "",
+		pkg: "store", run: "^TestFault_E11_ReplayOfAnotherLogIsRefused$",
+	},
+	{
+		name: "freeze before durable",
+		file: "store/batch.go",
+		old:  "	n.index.stage(w)\n",
+		new: "	n.index.stage(w)\n	if x, ok := n.index.(*segments); ok {\n" +
+			"		for _, g := range x.list {\n			if g != x.open && g.exact != nil {\n				x.enqueue(g)\n			}\n		}\n" +
+			"		_ = n.s.queue.drain()\n	}\n",
+		pkg: "fuzz", run: crashes,
+	},
+	{
+		name: "drop before durable", // B21
+		file: "store/segments.go",
+		old:  "			x.drops = append(x.drops, g)\n",
+		new: "			x.drops = append(x.drops, g)\n" +
+			"			from := segKey(kindPage, x.ns, g.num)\n" +
+			"			_ = x.s.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: after(from)})\n",
+		also: []edit{{"store/segments.go", "	\"cmp\"\n", "	\"cmp\"\n	\"context\"\n"}},
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "dropped by the newest clock, not the durable one", // B21
+		file: "store/segments.go",
+		old:  "	dropped := func(g *segment) bool { return slices.Contains(x.drops, g) }\n",
+		new: "	for _, g := range x.list {\n		if g != x.open && g.all.n > 0 && !slices.Contains(x.drops, g) {\n" +
+			"			x.drops = append(x.drops, g)\n			break\n		}\n	}\n" +
+			"	dropped := func(g *segment) bool { return slices.Contains(x.drops, g) }\n",
+		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "no dead record", // a table that nothing points to
+		file: "store/segments.go",
+		old:  "		must(b.Set(segKey(kindDead, x.ns, g.num), nil, nil))\n",
+		new:  "",
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "pending outputs forgotten: settled too far", // F15
+		file: "store/batch.go",
+		old:  "outKey(n.num, b.settled+1, 0)",
+		new:  "outKey(n.num, b.settled+2, 0)",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "pending outputs forgotten: not staged", // F15
+		file: "store/batch.go",
+		old:  "	for i, o := range b.outs {\n",
+		new:  "	for i, o := range b.outs[:len(b.outs)/2] {\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "a failed record's outputs stay", // F03
+		file: "store/tx.go",
+		old:  "	t.b.outs = t.b.outs[:t.outs]\n",
+		new:  "",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "a failed record's state stays", // F03
+		file: "store/tx.go",
+		old:  "			t.b.state[w.key] = w.was\n",
+		new:  "			_ = w.was\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "a read error is a miss", // B04
+		file: "store/lookup.go",
+		old:  "		return marker{}, false, fmt.Errorf(\"namespace %d: %w\", x.ns, err)\n",
+		new:  "		_ = fmt.Errorf(\"namespace %d: %w\", x.ns, err)\n		return marker{}, false, nil\n",
+		pkg:  "fuzz", run: "^TestFault_B04_ReadErrorsEverywhere$",
+	},
+	{
+		name: "the folded sum is not checked", // B06
+		file: "store/recover.go",
+		old:  "	if sum != n.head.sum {\n",
+		new:  "	if sum != n.head.sum && n.num == 0 {\n",
+		also: []edit{
+			{"store/recover.go", "		if g.exact == nil && g.table == nil {\n",
+				"		if g.exact == nil && g.table == nil {\n			continue\n		}\n		if g.num > 1<<62 {\n"},
+		},
+		pkg: "fuzz", run: "^TestFault_B06_DamagedManifest$",
+	},
+	{
+		name: "a new store's parents are not synced",
+		file: "store/order.go",
+		old:  "	for _, d := range parents {\n",
+		new:  "	for _, d := range parents[:0] {\n",
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "a marker file before its manifest", // B11
+		file: "store/order.go",
+		old:  "strings.HasPrefix(o.PathBase(path), \"marker.\")",
+		new:  "strings.HasPrefix(o.PathBase(path), \"none.\")",
+		pkg:  "fuzz", run: crashes,
+	},
+}
+
+// Every planted mistake is found. They take minutes, so they stand back where
+// the race detector or -short asks for less: the plain run of all tests has
+// them.
+func TestMutants_AreFound(t *testing.T) {
+	if testing.Short() || raceDetector || os.Getenv(inMutant) != "" {
+		t.Skip("planted mistakes are for the plain run of all tests")
+	}
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	turns := make(chan struct{}, 2)
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, m := range mutants {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			out, err := m.test(t, root)
+			require.Error(t, err, "the mistake was not found by %s", m.run)
+			require.NotContains(t, out, "[build failed]", out)
+			require.Contains(t, out, "--- FAIL: ", out)
+		})
+	}
+}
+
+// inMutant is set in the environment of a test of a mutant.
+const inMutant = "FIRSTSEEN_MUTANT"
+
+// test runs the mutant's test and returns what it printed.
+func (m mutant) test(t *testing.T, root string) (string, error) {
+	dir := t.TempDir()
+	texts := map[string]string{}
+	for _, e := range append([]edit{{m.file, m.old, m.new}}, m.also...) {
+		path := filepath.Join(root, e.file)
+		text, ok := texts[path]
+		if !ok {
+			b, err := os.ReadFile(path)
+			require.NoError(t, err)
+			text = string(b)
+		}
+		require.Equal(t, 1, strings.Count(text, e.old), "%s: the mistake does not fit the code:\n%s", e.file, e.old)
+		texts[path] = strings.Replace(text, e.old, e.new, 1)
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for path, text := range texts {
+		copied := filepath.Join(dir, filepath.Base(path))
+		require.NoError(t, os.WriteFile(copied, []byte(text), 0o600))
+		overlay.Replace[path] = copied
+	}
+	file := filepath.Join(dir, "overlay.json")
+	b, err := json.Marshal(overlay)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, b, 0o600))
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-count=1", "-timeout=90s",
+		"-run", m.run, "./"+m.pkg)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", inMutant+"=1")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
