@@ -29,8 +29,8 @@ const (
 	// HeaderOrigin holds where the record stands that it was made of: topic ID
 	// in hexadecimal, "/", partition, "@", offset.
 	HeaderOrigin = "firstseen-origin"
-	// HeaderClock holds the clock of that record's namespace, in Unix
-	// milliseconds.
+	// HeaderClock holds the clock of that record's namespace as it stood before
+	// the record, in Unix milliseconds; 0 when it had none.
 	HeaderClock = "firstseen-clock"
 	// HeaderTime holds, in Unix milliseconds, the time that a forwarded record
 	// had, if Kafka would refuse it.

@@ -323,3 +323,19 @@ func TestRun_AcknowledgedOutputsAreSettled(t *testing.T) {
 		require.Equal(t, int64(2), w.committedAt(0))
 	})
 }
+
+// Without the permission to ask for a topic's limit, the usual one is kept to.
+func TestTx_ProduceWithoutTheRightToAsk(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, map[string]string{"max.message.bytes": "5000000"})
+		w.kafka.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.DescribeConfigs}, Err: kerr.TopicAuthorizationFailed, Resource: outTopic, Count: -1,
+		})
+		w.produce(0, "a")
+		require.NoError(t, w.consumer(func(_ context.Context, tx *Tx, _ *Record) error {
+			require.ErrorIs(t, tx.Produce(&kgo.Record{Topic: outTopic, Value: make([]byte, defaultLimit)}), ErrOutputTooLarge)
+			return tx.Produce(&kgo.Record{Topic: outTopic, Value: make([]byte, defaultLimit-500)})
+		}).Run(t.Context()))
+		require.Len(t, w.kafka.ReadAll(t, outTopic)[0], 1)
+	})
+}

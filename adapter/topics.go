@@ -141,11 +141,11 @@ func (t *outputTopics) of(ctx context.Context, topic string) (limit, error) {
 // maxMessageBytes returns a topic's max.message.bytes, the default without the
 // permission to ask.
 func (t *outputTopics) maxMessageBytes(ctx context.Context, topic string) (int32, error) {
+	var config kadm.ResourceConfig
 	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		config, err = described.On(topic, nil)
 	}
-	config, err := described.On(topic, nil)
 	if err == nil {
 		err = config.Err
 	}
