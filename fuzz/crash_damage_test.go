@@ -177,7 +177,7 @@ func TestFault_B04_ReadErrorsEverywhere(t *testing.T) {
 		require.NoError(t, n.Update(func(b *store.Batch) error {
 			for range full {
 				at := store.Position{TopicID: store.ID{1}, Offset: int64(len(ids))}
-				ids = append(ids, fmt.Appendf(nil, "id-%d", len(ids)))
+				ids = append(ids, fmt.Appendf(nil, "id-%0100d", len(ids))) // tables of many blocks
 				if _, err := b.Do(store.Record{ID: ids[at.Offset], Origin: at}, nil); err != nil {
 					return err
 				}

@@ -1,0 +1,215 @@
+package fuzz
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/internal/storehook"
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+// Real processes on a real directory: the test program starts itself again as
+// a child, says what the child is to do, and may kill it.
+
+const (
+	childDeed = "FIRSTSEEN_CHILD"
+	childDir  = "FIRSTSEEN_CHILD_DIR"
+)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(childDeed) {
+	case "open":
+		childOpens(os.Getenv(childDir))
+	case "write":
+		childWrites(os.Getenv(childDir))
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// child returns the command that starts this program as a child.
+func child(t *testing.T, deed, dir string) *exec.Cmd {
+	program, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Env = append(os.Environ(), childDeed+"="+deed, childDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// childOpens opens the store and prints the error.
+func childOpens(dir string) {
+	s, err := store.Open(dir, nil)
+	fmt.Println(err)
+	if err == nil {
+		fmt.Println(s.Close())
+	}
+}
+
+func TestFault_B15_OpenedByAnotherProcess(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.Open(dir, nil)
+	require.NoError(t, err)
+	out, err := child(t, "open", dir).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), store.ErrLocked.Error()[len("store: "):])
+	require.Contains(t, string(out), dir)
+	require.NoError(t, s.Close())
+	out, err = child(t, "open", dir).Output()
+	require.NoError(t, err)
+	require.Equal(t, "<nil>\n<nil>\n", string(out))
+}
+
+// openSmall opens the store of a child, small enough to spill and drop.
+func openSmall(dir string) (*store.Store, *store.Namespace, error) {
+	s, err := storehook.Open(dir, &store.Options{Memory: 64 << 10},
+		storehook.Hooks{FullSegment: 64, SmallSegment: 16})
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := s.(*store.Store).Namespace("a", &store.NamespaceOptions{
+		Window: window.Of(time.Second), MaxAdvance: 100 * time.Millisecond,
+	})
+	return s.(*store.Store), n, err
+}
+
+// childRecord returns the record at an offset: every fourth is a copy of the one
+// three before it, and its time moves by a millisecond.
+func childRecord(offset int64) store.Record {
+	of := offset
+	if offset%4 == 3 {
+		of -= 3
+	}
+	return store.Record{
+		ID: fmt.Appendf(nil, "id-%d", of), At: time.UnixMilli(1_700_000_000_000 + offset),
+		Origin: store.Position{TopicID: store.ID{1}, Offset: offset},
+	}
+}
+
+// childWrites goes on from the position with batches of 20 records until it is
+// killed. It prints the position before the first and after each: by then it is
+// durable.
+func childWrites(dir string) {
+	_, n, err := openSmall(dir)
+	for err == nil {
+		var st store.Status
+		if st, err = n.Status(); err != nil {
+			break
+		}
+		fmt.Println(st.Position.Offset)
+		err = n.Update(func(b *store.Batch) error {
+			for o := st.Position.Offset; o < st.Position.Offset+20; o++ {
+				d, err := b.Do(childRecord(o), func(tx *store.Tx) error {
+					if err := tx.Stage(fmt.Append(nil, o)); err != nil {
+						return err
+					}
+					_, err := tx.Add([]byte("handled"), 1)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				if copied := o%4 == 3; copied != (d.Verdict == store.Duplicate) {
+					return fmt.Errorf("offset %d: %v", o, d)
+				}
+			}
+			b.Settle(b.Sequence() - min(b.Sequence(), 3))
+			return nil
+		})
+	}
+	fmt.Println(err)
+	os.Exit(1)
+}
+
+// Killed at any point, the process has lost nothing that it had reported.
+func TestFault_A01_A02_A05_KilledProcess(t *testing.T) {
+	dir := t.TempDir()
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	reported := int64(0)
+	for kill := range atMost(30, 25) {
+		cmd := child(t, "write", dir)
+		out, err := cmd.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		lines := bufio.NewScanner(out)
+		last := int64(-1)
+		for more := rng.IntN(40); lines.Scan(); more-- {
+			last, err = strconv.ParseInt(strings.TrimSpace(lines.Text()), 10, 64)
+			require.NoError(t, err, "seed %d, kill %d", seed, kill)
+			require.GreaterOrEqual(t, last, reported, "seed %d, kill %d: reported batches are lost", seed, kill)
+			if more <= 0 {
+				break
+			}
+		}
+		time.Sleep(time.Duration(rng.IntN(3000)) * time.Microsecond) // anywhere in a batch
+		require.NoError(t, cmd.Process.Kill())
+		for lines.Scan() { // what it had still reported
+			last, err = strconv.ParseInt(strings.TrimSpace(lines.Text()), 10, 64)
+			require.NoError(t, err)
+		}
+		require.Error(t, cmd.Wait())
+		require.GreaterOrEqual(t, last, reported)
+		reported = last
+		reported = wholeUpTo(t, dir, reported)
+	}
+	t.Logf("%d offsets", reported)
+	require.Positive(t, reported)
+}
+
+// wholeUpTo checks a killed process's store and returns its position: every
+// record below is accepted once, and so is its effect.
+func wholeUpTo(t *testing.T, dir string, reported int64) int64 {
+	s, n, err := openSmall(dir)
+	require.NoError(t, err)
+	require.NoError(t, n.Load())
+	st, err := n.Status()
+	require.NoError(t, err)
+	l := st.Position.Offset
+	require.GreaterOrEqual(t, l, reported)
+	require.LessOrEqual(t, l, reported+20)
+	require.Zero(t, l%20, "half a batch")
+	require.NoError(t, n.View(func(v *store.View) error {
+		handled, err := v.Get([]byte("handled"))
+		if l > 0 {
+			require.Equal(t, binary.BigEndian.AppendUint64(nil, uint64(l-l/4)), handled, "at %d", l)
+		}
+		return err
+	}))
+	pending, want := 0, int(min(l/20, 3))*15
+	require.NoError(t, n.Pending(func(o store.Output) error {
+		require.Equal(t, fmt.Sprint(o.Origin.Offset), string(o.Data))
+		pending++
+		return nil
+	}))
+	require.Equal(t, want, pending)
+	require.ErrorIs(t, n.Update(func(b *store.Batch) error {
+		for o := max(0, l-900); o < l; o++ { // within the window
+			if o%4 == 3 {
+				continue
+			}
+			d, err := b.Do(store.Record{ID: childRecord(o).ID}, nil)
+			require.NoError(t, err)
+			require.Equal(t, store.Duplicate, d.Verdict, "offset %d of %d", o, l)
+			require.Equal(t, o, d.Origin.Offset)
+		}
+		d, err := b.Do(store.Record{ID: fmt.Appendf(nil, "id-%d", l)}, nil)
+		require.NoError(t, err)
+		require.NotEqual(t, store.Duplicate, d.Verdict)
+		return errAbort
+	}), errAbort)
+	require.NoError(t, s.Close())
+	return l
+}
