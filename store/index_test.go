@@ -1,0 +1,223 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/firstseen/firstseen/window"
+)
+
+// plainIndex is the other thing behind the index seam: a map. It drops nothing, so
+// what it holds beyond the window is for the test to judge.
+type plainIndex struct {
+	markers map[string]marker
+	undo    map[string]marker
+	all     ledger // of everything that was ever accepted
+	was     ledger
+	count   uint64
+}
+
+var _ index = (*plainIndex)(nil)
+
+func (p *plainIndex) begin(clock) error {
+	p.undo, p.was = maps.Clone(p.markers), p.all
+	return nil
+}
+
+func (p *plainIndex) prepare([]ident) {}
+
+func (p *plainIndex) lookup(id ident, _ int) (marker, bool, error) {
+	m, ok := p.markers[string(id.text)]
+	return m, ok, nil
+}
+
+func (p *plainIndex) accept(id ident, m marker, _, _ int64) {
+	p.markers[string(id.text)] = m
+	p.all.add(proof(id.hash, m.first, m.origin.Offset, 0))
+	p.count++
+}
+
+func (p *plainIndex) stage(*pebble.Batch)   {}
+func (p *plainIndex) sum() ledger           { return p.all }
+func (p *plainIndex) next() uint64          { return p.count }
+func (p *plainIndex) committed()            {}
+func (p *plainIndex) rollback()             { p.markers, p.all = p.undo, p.was }
+func (p *plainIndex) adopt()                {}
+func (p *plainIndex) relieve(e int64) int64 { return e }
+
+// twins are the two indexes, driven alike.
+type twins struct {
+	t     *rapid.T
+	st    *Store
+	n     *Namespace
+	x     *segments
+	plain *plainIndex
+	w     window.Window
+
+	now    int64 // C, as the batch has it
+	stored int64 // C, durable
+	origin Position
+	ids    int
+}
+
+func (w *twins) id() ident {
+	return keyed(appendIdent(nil, fmt.Appendf(nil, "id-%d", rapid.IntRange(0, w.ids).Draw(w.t, "id"))), w.st.secret)
+}
+
+// segments answer as a plain map does, through batches, rollbacks, spills, drops
+// and re-acceptance; after every batch they are what they say they are.
+func TestIndex_SegmentsAsAPlainMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		st, err := open("store", &Options{Memory: rapid.SampledFrom([]int64{0, 1, 20_000}).Draw(t, "memory")},
+			seams{fs: vfs.NewMem(), limits: limits{
+				full:  rapid.IntRange(1, 40).Draw(t, "full"),
+				small: rapid.IntRange(1, 10).Draw(t, "small"),
+			}})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, st.Close()) }()
+		w := window.Of(time.Duration(rapid.IntRange(1, 60).Draw(t, "window ms")) * time.Millisecond)
+		n, err := st.Namespace("a", &NamespaceOptions{
+			Window: w, BucketWidth: time.Duration(rapid.IntRange(1, 30).Draw(t, "width ms")) * time.Millisecond,
+		})
+		require.NoError(t, err)
+		require.NoError(t, n.own())
+		require.NoError(t, n.load())
+		tw := &twins{
+			t: t, st: st, n: n, x: n.index.(*segments), w: w, plain: &plainIndex{markers: map[string]marker{}},
+			now: 1000, stored: 1000, origin: Position{TopicID: ID{1}}, ids: rapid.SampledFrom([]int{3, 40, 1000}).Draw(t, "IDs"),
+		}
+		n.disown()
+		for range rapid.IntRange(1, 40).Draw(t, "batches") {
+			require.NoError(t, n.own())
+			tw.batch()
+			n.disown() // the queue may let go of a table now
+			if rapid.IntRange(0, 5).Draw(t, "drain") == 0 {
+				require.NoError(t, st.queue.drain())
+			}
+		}
+	})
+}
+
+// batch drives one batch through both, and checks what is left.
+func (w *twins) batch() {
+	begun := clock{now: w.stored, first: 1000, times: firstTimes}
+	require.NoError(w.t, errors.Join(w.x.begin(begun), w.plain.begin(begun)))
+	var ids []ident
+	prepared := rapid.Bool().Draw(w.t, "prepare")
+	for range rapid.IntRange(0, 60).Draw(w.t, "records") {
+		ids = append(ids, w.id())
+	}
+	if prepared {
+		w.x.prepare(ids)
+	}
+	for i, id := range ids {
+		at := -1
+		if prepared && rapid.IntRange(0, 9).Draw(w.t, "not in turn") > 0 {
+			at = i
+		}
+		w.record(id, at)
+	}
+	if rapid.IntRange(0, 3).Draw(w.t, "rollback") == 0 {
+		w.x.rollback()
+		w.plain.rollback()
+		w.now = w.stored
+	} else {
+		b := w.st.db.NewBatch()
+		w.x.stage(b)
+		sum := w.x.sum()
+		require.NoError(w.t, w.st.db.Apply(b, pebble.Sync))
+		require.NoError(w.t, b.Close())
+		w.x.committed()
+		w.plain.committed()
+		w.stored = w.now
+		require.Equal(w.t, sum, w.x.sum(), "the sum that the head was written with")
+		for _, g := range w.x.list {
+			require.False(w.t, g.expired(begun.now, begun.first, w.x.rules), "I6: segment %d", g.num)
+		}
+		if rapid.IntRange(0, 3).Draw(w.t, "relieve") == 0 {
+			w.x.relieve(1 << 40)
+		}
+	}
+	w.prove()
+}
+
+// record looks an ID up and, where it is no duplicate, accepts it.
+func (w *twins) record(id ident, at int) {
+	switch rapid.IntRange(0, 30).Draw(w.t, "event") {
+	case 0, 1, 2, 3:
+		w.now += rapid.Int64Range(0, 5).Draw(w.t, "step")
+	case 4:
+		w.now += rapid.Int64Range(0, 200).Draw(w.t, "leap")
+	case 5:
+		w.origin.LeaderEpoch++
+	case 6:
+		w.origin.TopicID[0]++
+	}
+	got, found, err := w.x.lookup(id, at)
+	require.NoError(w.t, err)
+	want, ok, _ := w.plain.lookup(id, at)
+	live := ok && w.w.ContainsMillis(want.first, w.now)
+	if live || found && w.w.ContainsMillis(got.first, w.now) {
+		require.True(w.t, found && ok)
+		require.Equal(w.t, want, got, "the last accepted counts")
+	}
+	w.origin.Offset++
+	if live && rapid.IntRange(0, 9).Draw(w.t, "again") > 0 {
+		return
+	}
+	m := marker{first: w.now, origin: w.origin}
+	if rapid.IntRange(0, 9).Draw(w.t, "ahead") == 0 {
+		m.first += rapid.Int64Range(0, 100).Draw(w.t, "by") // out of a row
+	}
+	w.x.accept(id, m, got.first, w.now)
+	w.plain.accept(id, m, want.first, w.now)
+}
+
+// prove checks ledgers (I11), filters (I7), the budget, and every live marker.
+func (w *twins) prove() {
+	var total ledger
+	var bytes int64
+	last := -1
+	for _, g := range w.x.list {
+		require.Greater(w.t, int(g.num), last, "in order")
+		require.Less(w.t, g.num, w.x.next())
+		last = int(g.num)
+		total.add(g.all)
+		if g.exact == nil {
+			require.Equal(w.t, g.pages, g.table.pages)
+			continue
+		}
+		bytes += g.exact.bytes()
+		var all ledger
+		require.True(w.t, g.exact.each(g.base, w.st.secret, func(id ident, m marker, _ uint32) {
+			all.add(proof(id.hash, m.first, m.origin.Offset, g.seed))
+			require.LessOrEqual(w.t, m.first, g.high)
+			require.GreaterOrEqual(w.t, m.first, g.low)
+		}))
+		require.Equal(w.t, g.all, all, "segment %d", g.num)
+		require.Equal(w.t, int(g.live()), g.exact.table.n, "segment %d", g.num)
+	}
+	require.Equal(w.t, total, w.x.total)
+	require.Equal(w.t, bytes, w.x.bytes)
+	require.Equal(w.t, bytes, w.st.memory.Load())
+	for text, want := range w.plain.markers {
+		id := keyed([]byte(text), w.st.secret)
+		got, found, err := w.x.lookup(id, -1)
+		require.NoError(w.t, err)
+		if w.w.ContainsMillis(want.first, w.stored) {
+			require.True(w.t, found)
+			require.Equal(w.t, want, got)
+		} else if found {
+			require.False(w.t, w.w.ContainsMillis(got.first, w.stored), "an older copy stands again")
+		}
+	}
+	w.x.endBatch()
+}
