@@ -72,7 +72,7 @@ const (
 func demo(ctx context.Context, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "firstseen-demo-")
 	if err != nil {
-		return fmt.Errorf("no directory can be made for the demo: %w; set TMPDIR to one that is writable", err)
+		return fmt.Errorf("the demo has no directory: %w; set TMPDIR to one that is writable", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	broker, err := newDemoBroker()

@@ -46,7 +46,8 @@ func (r *demoRun) run(ctx context.Context) (demoRow, error) {
 		return demoRow{}, err
 	}
 	if err := p.wait(); err != nil {
-		return demoRow{}, fmt.Errorf("the consumer %s failed: %w", r.kind.name, errors.Join(ctx.Err(), err))
+		err = errors.Join(ctx.Err(), err)
+		return demoRow{}, fmt.Errorf("the consumer %s failed: %w", r.kind.name, err)
 	}
 	took := time.Since(begun)
 	did, err := r.kind.effects(r.dir)

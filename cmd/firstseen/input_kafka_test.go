@@ -49,7 +49,8 @@ func realInput(t *testing.T) *input {
 		in.produce(t)
 		in.read(t)
 		require.False(t, t.Failed())
-		t.Logf("input: %d records with %d keys in %v", in.records, inputKeys, time.Since(begun).Round(time.Second))
+		t.Logf("input: %d records with %d keys in %v",
+			in.records, inputKeys, time.Since(begun).Round(time.Second))
 		inputMade = in
 	})
 	require.NotNil(t, inputMade, "the input was not made")
@@ -96,8 +97,8 @@ func (in *input) inject(ctx context.Context) error {
 			originals++
 			if rand.IntN(inputCopies) == 0 {
 				client.Produce(ctx, &kgo.Record{
-					Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Timestamp: r.Timestamp,
-					Headers: []kgo.RecordHeader{{Key: "copy", Value: nil}},
+					Topic: r.Topic, Partition: r.Partition, Timestamp: r.Timestamp,
+					Key: r.Key, Value: r.Value, Headers: []kgo.RecordHeader{{Key: "copy"}},
 				}, failed.Promise())
 			}
 		})

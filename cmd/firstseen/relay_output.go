@@ -90,8 +90,8 @@ func (p *outputTopic) create(ctx context.Context, partitions int32) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: topic %s was created, and has no leaders after %v; look at the brokers at %s",
-				errBroker, p.to, answerTimeout, p.brokers)
+			return fmt.Errorf("%w: topic %s was created, and has no leaders after %v; "+
+				"look at the brokers at %s", errBroker, p.to, answerTimeout, p.brokers)
 		}
 	}
 }
@@ -100,8 +100,10 @@ func (p *outputTopic) create(ctx context.Context, partitions int32) error {
 func (p *outputTopic) failed(deed string, err error) error {
 	var answer *kerr.Error
 	if errors.As(err, &answer) {
-		return fmt.Errorf("%w: %s: %w; ask who runs the brokers at %s for it", errBroker, deed, err, p.brokers)
+		return fmt.Errorf("%w: %s: %w; ask who runs the brokers at %s for it",
+			errBroker, deed, err, p.brokers)
 	}
-	return fmt.Errorf("%w at %s within %v: %w; check the addresses and that Kafka runs",
-		adapter.ErrBrokersAway, p.brokers, answerTimeout, err)
+	return fmt.Errorf("%w at %s: %w; "+
+		"check the addresses, the settings of TLS and SASL, and that Kafka runs",
+		adapter.ErrBrokersAway, p.brokers, err)
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -168,33 +165,4 @@ func cmdHoldStore(ts *testscript.TestScript, _ bool, args []string) {
 	st, err := store.Open(ts.MkAbs(args[0]), nil)
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(st.Close()) })
-}
-
-// An interrupt ends a relay that waits for records: it commits and exits 0.
-func TestRelay_Interrupt_ExitsDone(t *testing.T) {
-	c := kafkatest.NewFake(t)
-	c.CreateTopic(t, "in", 1, nil)
-	c.Produce(t, &kgo.Record{Topic: "in", Key: []byte("a"), Value: []byte("1")})
-	cmd := exec.Command("firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in", "--to", "out",
-		"--group", "g", "--id", "key", "--window", "1h", "--store", t.TempDir())
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	require.NoError(t, cmd.Start())
-
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out := c.Client(t, kgo.ConsumeTopics("out"), kgo.UnknownTopicRetries(-1), kgo.MetadataMinAge(10*time.Millisecond),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	for n := 0; n == 0; {
-		polled := out.PollFetches(ctx)
-		require.NoError(t, ctx.Err())
-		n = polled.NumRecords()
-	}
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.NoError(t, cmd.Wait(), &stderr)
-
-	at, ok := c.Committed(t, "g", "in", 0)
-	require.True(t, ok)
-	require.EqualValues(t, 1, at.At)
-	require.Contains(t, stderr.String(), "msg=ended records=1 ")
 }

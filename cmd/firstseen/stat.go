@@ -190,6 +190,7 @@ func (r storeReport) writeTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s bytes on disk, with the log of the newest batches\n", grouped(r.Bytes))
+	_, err := fmt.Fprintf(w, "%s bytes on disk, with the log of the newest batches\n",
+		grouped(r.Bytes))
 	return err
 }
