@@ -80,7 +80,8 @@ func TestBase_Find(t *testing.T) {
 	text := appendIdent(nil, []byte("x"))
 	var page []byte
 	for i := range 3 {
-		page = b.appendEntry(page, text, marker{first: 1000 - int64(i), origin: Position{TopicID: ID{1}, Offset: 50 + int64(i)}})
+		origin := Position{TopicID: ID{1}, Offset: 50 + int64(i)}
+		page = b.appendEntry(page, text, marker{first: 1000 - int64(i), origin: origin})
 	}
 	m, found, whole := b.find(page, text)
 	require.True(t, found && whole)
