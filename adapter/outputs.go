@@ -29,8 +29,8 @@ const (
 	// HeaderOrigin holds where the record stands that it was made of: topic ID
 	// in hexadecimal, "/", partition, "@", offset.
 	HeaderOrigin = "firstseen-origin"
-	// HeaderClock holds the clock of that record's namespace as it stood before
-	// the record, in Unix milliseconds; 0 when it had none.
+	// HeaderClock holds when that record was first seen, by the clock of its
+	// namespace, in Unix milliseconds; 0 before the first time.
 	HeaderClock = "firstseen-clock"
 	// HeaderTime holds, in Unix milliseconds, the time that a forwarded record
 	// had, if Kafka would refuse it.
@@ -48,7 +48,6 @@ type Tx struct {
 	*store.Tx
 	p      *partition
 	rec    *Record
-	clock  time.Time
 	staged []*kgo.Record
 }
 
@@ -134,8 +133,8 @@ func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
 	o := t.rec.origin
 	id := outputID(t.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, len(t.staged))
 	clock := int64(0)
-	if !t.clock.IsZero() {
-		clock = t.clock.UnixMilli()
+	if seen := t.Clock(); !seen.IsZero() {
+		clock = seen.UnixMilli()
 	}
 	return append(headers,
 		kgo.RecordHeader{Key: HeaderOutputID, Value: []byte(id)},

@@ -205,7 +205,7 @@ func (p *partition) attempt(
 	call := func(stx *store.Tx) error {
 		rec := &Record{Record: it.rec, ID: it.id, Decision: stx.Decision(),
 			group: p.s.c.opts.Group, origin: origin}
-		tx := &Tx{Tx: stx, p: p, rec: rec, clock: b.Clock()}
+		tx := &Tx{Tx: stx, p: p, rec: rec}
 		failed = caught(func() error { return p.s.c.handler(ctx, tx, rec) })
 		staged = tx.staged
 		return failed

@@ -103,7 +103,7 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	}
 	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)
 	if d.Verdict != Duplicate {
-		if err := b.call(r.Origin, d, fn); err != nil {
+		if err := b.call(r.Origin, d, f.clock.seen(s), fn); err != nil {
 			return d, err
 		}
 	}
@@ -123,7 +123,7 @@ func (b *Batch) Pass(r Record, fn func(*Tx) error) error {
 		return err
 	}
 	f, s := b.move(millis(r.At), r.Origin)
-	if err := b.call(r.Origin, Decision{}, fn); err != nil {
+	if err := b.call(r.Origin, Decision{}, f.clock.seen(s), fn); err != nil {
 		return err
 	}
 	b.settle(f, s, r.Origin)
@@ -186,11 +186,11 @@ func (b *Batch) find(id ident, at int, c clock, s step) (m marker, older int64, 
 }
 
 // call runs fn for a record. What it wrote is undone unless it returns nil.
-func (b *Batch) call(o Position, d Decision, fn func(*Tx) error) error {
+func (b *Batch) call(o Position, d Decision, clock int64, fn func(*Tx) error) error {
 	if fn == nil {
 		return nil
 	}
-	tx := &Tx{b: b, origin: o, decision: d, outs: len(b.outs)}
+	tx := &Tx{b: b, origin: o, decision: d, clock: clock, outs: len(b.outs)}
 	defer func() {
 		tx.ended.Store(true)
 		if !tx.kept {
@@ -250,14 +250,14 @@ func (b *Batch) join(how join) {
 func (b *Batch) accept(id ident, o Position, s step, older int64) {
 	c := b.head.clock
 	if s.inRow {
-		b.row.add(rowMarker{id, marker{c.other(), o}, older})
+		b.row.add(rowMarker{id, marker{c.seen(s), o}, older})
 		b.rowChanged = true
 		return
 	}
 	if len(b.row.list) > 0 && b.row.remove(id) {
 		b.rowChanged = true
 	}
-	b.n.index.accept(id, marker{c.now, o}, older, c.now)
+	b.n.index.accept(id, marker{c.seen(s), o}, older, c.now)
 }
 
 // SetPosition sets the next offset to decide: it passes records that are not

@@ -30,6 +30,15 @@ func (c clock) other() int64 {
 	return c.now
 }
 
+// seen returns F of a marker accepted after step s: C', with a time of the row,
+// and C with any other.
+func (c clock) seen(s step) int64 {
+	if s.inRow {
+		return c.other()
+	}
+	return c.now
+}
+
 // rules are the settings that move a clock.
 type rules struct {
 	w          window.Window

@@ -36,6 +36,7 @@ type Store struct {
 	db      *pebble.DB
 	tables  sstable.WriterOptions
 
+	id     ID
 	secret uint64
 	openID ID
 	opens  []ID // the last 64, the newest last
@@ -249,7 +250,7 @@ func (s *Store) identify(id ID, there bool) error {
 		}
 		s.record = r
 	}
-	s.secret = s.record.secret
+	s.id, s.secret = s.record.id, s.record.secret
 	if there {
 		return nil
 	}
@@ -319,7 +320,7 @@ func (s *Store) sign() error {
 }
 
 // ID returns the store's identity, the same for as long as it lives.
-func (s *Store) ID() ID { return s.record.id }
+func (s *Store) ID() ID { return s.id }
 
 // OpenID returns the identity of this opening. It was durable before Open
 // returned.

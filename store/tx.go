@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Tx is the write set of one record: the handler's own state, and its outputs,
@@ -18,6 +19,7 @@ type Tx struct {
 	b        *Batch
 	origin   Position
 	decision Decision
+	clock    int64
 	outs     int // outputs of the batch before this record's
 	writes   []undoWrite
 	kept     bool
@@ -40,6 +42,11 @@ type undoWrite struct {
 // Decision returns the verdict under which the record is handled: New or
 // Unknown, or the zero Decision for a record without an ID.
 func (t *Tx) Decision() Decision { return t.decision }
+
+// Clock returns the namespace's clock as this record has moved it: when the
+// record counts as first seen, if it is accepted. The zero Time before the
+// first time.
+func (t *Tx) Clock() time.Time { return timeOf(t.clock) }
 
 // Get returns a copy of the value of key, nil when there is none.
 func (t *Tx) Get(key []byte) ([]byte, error) {
