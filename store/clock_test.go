@@ -38,7 +38,7 @@ func jumps(n int, t int64) []int64 {
 }
 
 // Every sentence of R1 about a single time.
-func TestClock_Move(t *testing.T) {
+func TestFault_C03_C04_C05_ClockMoves(t *testing.T) {
 	row := standing(5000)
 	row.jumps, row.low, row.high = 3, 5200, 5900
 	sound := standing(5000)

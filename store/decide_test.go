@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/firstseen/firstseen/window"
 )
 
-func TestDecide(t *testing.T) {
+func TestFault_C07_C09_Decide(t *testing.T) {
 	m := marker{first: 1000, origin: Position{TopicID: ID{1}, Offset: 7}}
 	dup := Decision{Verdict: Duplicate, First: timeOf(1000), Origin: m.origin}
 	unknown := func(r Reason) Decision { return Decision{Verdict: Unknown, Reason: r} }
@@ -186,24 +187,28 @@ func TestFault_D03_NoID(t *testing.T) {
 	require.Equal(t, int64(3), st.Position.Offset)
 }
 
-func TestFault_F02_PanicLeavesNothing(t *testing.T) {
+func TestFault_F02_F03_FailureLeavesNothing(t *testing.T) {
 	s := newScene(t, window.Hour)
-	require.PanicsWithValue(t, "boom", func() {
-		_, _ = s.n.Do(rec("x", 0, 0), func(tx *Tx) error {
-			require.NoError(t, tx.Set([]byte("k"), []byte("v")))
-			require.NoError(t, tx.Stage([]byte("out")))
-			panic("boom")
-		})
+	boom := errors.New("boom")
+	half := func(tx *Tx) {
+		require.NoError(t, tx.Set([]byte("k"), []byte("v")))
+		require.NoError(t, tx.Stage([]byte("out")))
+	}
+	require.PanicsWithValue(t, boom, func() {
+		_, _ = s.n.Do(rec("x", 0, 0), func(tx *Tx) error { half(tx); panic(boom) })
 	})
+	_, err := s.n.Do(rec("x", 0, 0), func(tx *Tx) error { half(tx); return boom })
+	require.ErrorIs(t, err, boom)
 	require.NoError(t, s.n.View(func(v *View) error {
 		got, err := v.Get([]byte("k"))
 		require.Nil(t, got)
 		return err
 	}))
-	require.Equal(t, New, s.see("x", 0).Verdict)
 	st, err := s.n.Status()
 	require.NoError(t, err)
 	require.Zero(t, st.Pending)
+	require.Zero(t, st.Clock)
+	require.Equal(t, New, s.see("x", 0).Verdict)
 }
 
 func TestFault_F04_UseAfterTheEnd(t *testing.T) {
@@ -267,25 +272,57 @@ func TestFault_D10_BuffersAreTheCallers(t *testing.T) {
 	}))
 }
 
-func TestFault_F13_NamespacesShareNothing(t *testing.T) {
+func TestFault_D06_F13_NamespacesShareNothing(t *testing.T) {
 	s := newScene(t, window.Hour)
-	other, err := s.st.Namespace("b", nil)
+	other, err := s.st.Namespace("ax", nil) // "a"+"xy" and "ax"+"y" are two
 	require.NoError(t, err)
-	_, err = s.n.Do(rec("x", 0, 0), func(tx *Tx) error {
+	_, err = s.n.Do(rec("xy", 0, 0), func(tx *Tx) error {
 		return errors.Join(tx.Set([]byte("k"), []byte("v")), tx.Stage([]byte("out")))
 	})
 	require.NoError(t, err)
-	d, err := other.Do(rec("x", 0, 0), func(tx *Tx) error {
-		got, err := tx.Get([]byte("k"))
-		require.Nil(t, got)
-		return err
-	})
-	require.NoError(t, err)
-	require.Equal(t, New, d.Verdict)
+	for i, id := range []string{"y", "xy"} {
+		d, err := other.Do(rec(id, int64(i), 0), func(tx *Tx) error {
+			got, err := tx.Get([]byte("k"))
+			require.Nil(t, got)
+			return err
+		})
+		require.NoError(t, err)
+		require.Equal(t, New, d.Verdict)
+	}
 	require.NoError(t, other.Pending(func(Output) error { return errors.New("an output of another") }))
 	_, err = s.st.Namespace("a", &NamespaceOptions{Window: window.Week})
 	require.ErrorIs(t, err, ErrSettings)
 	require.ErrorContains(t, err, "use a new namespace")
+}
+
+// Clock, row and first C are as durable as the markers: after a restart nothing
+// is judged by another time.
+func TestFault_C15_ClockOutlivesARestart(t *testing.T) {
+	fs, off := vfs.NewMem(), int64(0)
+	see := func(id string, at time.Duration) Decision { // in an opening of its own
+		st, err := open("store", &Options{Now: func() time.Time { return t0.Add(time.Hour) }}, seams{fs: fs})
+		require.NoError(t, err)
+		n, err := st.Namespace("a", &NamespaceOptions{Window: window.Of(time.Minute), MaxAdvance: time.Second})
+		require.NoError(t, err)
+		r := rec(id, off, at)
+		if at < 0 {
+			r.At = time.Time{}
+		}
+		d, err := n.Do(r, nil)
+		require.NoError(t, err)
+		require.NoError(t, st.Close())
+		off++
+		return d
+	}
+	see("early", -1) // before any time: F = 0
+	for i, at := range []time.Duration{7, 6, 5, 4, 3, 2, 1, 0} {
+		see(fmt.Sprint(i), at*time.Second)
+	}
+	require.Equal(t, timeOf(t0.UnixMilli()), see("early", -1).First, "F = 0 is the first C")
+	require.Equal(t, New, see("jump", time.Hour).Verdict)
+	require.Equal(t, Clock, see("early", -1).Reason, "the row stands")
+	require.Equal(t, New, see("sound", time.Second).Verdict)
+	require.Equal(t, timeOf(t0.Add(time.Second).UnixMilli()), see("jump", -1).First, "the row is given up")
 }
 
 // R5: an offset is below L only in its own log.

@@ -12,7 +12,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-func TestIdent_Kinds(t *testing.T) {
+func TestFault_D04_D05_StoredIDs(t *testing.T) {
 	uuid := "0189d7a4-5b2f-7c3e-8d4a-9b6c5e4f3a2b"
 	long := strings.Repeat("x", 257)
 	tests := []struct {

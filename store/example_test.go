@@ -3,369 +3,319 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"os"
+	"log"
 	"time"
 
 	"github.com/firstseen/firstseen/store"
 	"github.com/firstseen/firstseen/window"
 )
 
-// noon is when the records of the examples were written.
-var noon = time.Date(2025, 3, 1, 12, 0, 0, 0, time.UTC)
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// log1 is the log that the records of the examples stand in.
-var log1 = store.ID{0x01}
-
-func record(id string, offset int64) store.Record {
-	return store.Record{ID: []byte(id), At: noon, Origin: store.Position{TopicID: log1, Offset: offset}}
-}
-
-// memory opens a store in memory with one namespace.
-func memory() (*store.Store, *store.Namespace) {
-	s, err := store.Open("", &store.Options{InMemory: true})
-	check(err)
-	payments, err := s.Namespace("payments", nil)
-	check(err)
-	return s, payments
-}
-
-func closed(s *store.Store) { check(s.Close()) }
-
-func check(err error) {
+// inMemory opens a store that a test would use: nothing of it is on disk.
+func inMemory() *store.Store {
+	st, err := store.Open("", &store.Options{InMemory: true})
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
+	return st
 }
 
-// How is a message handled once, however often it comes?
+// What does it do? The first time counts.
 func Example() {
-	s, payments := memory()
-	defer closed(s)
-	for offset, id := range []string{"a", "b", "a"} {
-		d, err := payments.Do(record(id, int64(offset)), func(tx *store.Tx) error {
-			balance, err := tx.Add([]byte("balance"), 100)
-			fmt.Println("handle", id, "balance", balance)
-			return err
+	st := inMemory()
+	defer st.Close()
+	orders, err := st.Namespace("orders", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, id := range []string{"o-1", "o-2", "o-1"} {
+		_, err := orders.Do(store.Record{ID: []byte(id), At: noon}, func(tx *store.Tx) error {
+			fmt.Println("handle", id)
+			return nil
 		})
-		fmt.Println(id, d.Verdict, err)
+		if err != nil {
+			log.Fatal(err)
+		}
 	}
 	// Output:
-	// handle a balance 100
-	// a new <nil>
-	// handle b balance 200
-	// b new <nil>
-	// a duplicate <nil>
+	// handle o-1
+	// handle o-2
 }
 
-// What outlives the process?
-func ExampleStore() {
-	dir, err := os.MkdirTemp("", "example")
-	check(err)
-	defer func() { check(os.RemoveAll(dir)) }()
-	for range 2 {
-		s, err := store.Open(dir, nil)
-		check(err)
-		payments, err := s.Namespace("payments", nil)
-		check(err)
-		st, err := payments.Status()
-		fmt.Println("stands at", st.Position.Offset, err)
-		d, err := payments.Do(record("a", st.Position.Offset), nil)
-		fmt.Println(d.Verdict, err)
-		fmt.Println("closed", s.Close())
+// How is a store opened and closed?
+func ExampleOpen() {
+	st, err := store.Open("orders.firstseen", &store.Options{InMemory: true}) // without InMemory: on disk
+	if err != nil {
+		log.Fatal(err)
 	}
-	// Output:
-	// stands at 0 <nil>
-	// new <nil>
-	// closed <nil>
-	// stands at 1 <nil>
-	// duplicate <nil>
-	// closed <nil>
-}
-
-// Can a store live without a disk?
-func ExampleOptions() {
-	s, err := store.Open("", &store.Options{InMemory: true, CommitTimeout: time.Second})
-	fmt.Println(err, s.Err(), s.Close(), s.Err())
-	_, err = store.Open("", &store.Options{InMemory: true, Memory: -1})
-	fmt.Println(err)
-	// Output:
-	// <nil> <nil> <nil> store: closed
-	// store: Memory is -1 bytes; give a positive number, or 0 for 256 MB
-}
-
-// Do two namespaces see each other's IDs?
-func ExampleNamespace() {
-	s, payments := memory()
-	defer closed(s)
-	refunds, err := s.Namespace("refunds", nil)
-	check(err)
-	for _, n := range []*store.Namespace{payments, refunds, payments} {
-		d, err := n.Do(store.Record{ID: []byte("a"), At: noon}, nil)
-		fmt.Println(n.Name(), d.Verdict, err)
+	fmt.Println(st.Err())
+	if err := st.Close(); err != nil {
+		log.Fatal(err)
 	}
+	fmt.Println(st.Err())
 	// Output:
-	// payments new <nil>
-	// refunds new <nil>
-	// payments duplicate <nil>
+	// <nil>
+	// store: closed
 }
 
-// May a namespace change its window?
+// Which namespaces are there?
+func ExampleStore_Namespaces() {
+	st := inMemory()
+	defer st.Close()
+	for _, name := range []string{"orders", "billing/payments/0"} {
+		if _, err := st.Namespace(name, nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for name := range st.Namespaces() {
+		fmt.Println(name)
+	}
+	fmt.Println(st.Stats().Namespaces)
+	// Output:
+	// billing/payments/0
+	// orders
+	// 2
+}
+
+// Can a namespace's settings change by accident?
 func ExampleNamespaceOptions() {
-	s, _ := memory()
-	defer closed(s)
-	hour := &store.NamespaceOptions{Window: window.Hour}
-	_, err := s.Namespace("orders", hour)
-	fmt.Println(err)
-	_, err = s.Namespace("orders", &store.NamespaceOptions{Window: window.Hour, BucketWidth: time.Minute})
-	fmt.Println(err)
-	_, err = s.Namespace("orders", &store.NamespaceOptions{Window: window.Day, MaxAdvance: 450 * time.Second})
+	st := inMemory()
+	defer st.Close()
+	if _, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour}); err != nil {
+		log.Fatal(err)
+	}
+	_, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Week})
 	fmt.Println(errors.Is(err, store.ErrSettings))
+	n, err := st.Namespace("orders", nil) // as it is
+	fmt.Println(n.Window(), err)
 	// Output:
-	// <nil>
-	// <nil>
 	// true
+	// 1h <nil>
 }
 
-// How are many records kept with one sync?
-func ExampleBatch() {
-	s, payments := memory()
-	defer closed(s)
-	ids := [][]byte{[]byte("a"), []byte("b"), []byte("a")}
-	err := payments.Update(func(b *store.Batch) error {
-		b.Prepare(ids)
-		for i, id := range ids {
-			d, err := b.Do(record(string(id), int64(i)), nil)
+// How are many records handled at once? One batch, one sync; state included.
+func ExampleNamespace_Update() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("payments", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	type payment struct {
+		id    string
+		cents int64
+	}
+	err = n.Update(func(b *store.Batch) error {
+		for i, p := range []payment{{"p-1", 500}, {"p-2", 250}, {"p-1", 500}} {
+			r := store.Record{
+				ID: []byte(p.id), At: noon,
+				Origin: store.Position{TopicID: store.ID{1}, Offset: int64(i)},
+			}
+			d, err := b.Do(r, func(tx *store.Tx) error {
+				_, err := tx.Add([]byte("total"), p.cents)
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			fmt.Println(string(id), d.Verdict)
+			fmt.Println(p.id, d.Verdict)
 		}
-		fmt.Println("next", b.Position().Offset, "batch", b.Sequence())
 		return nil
 	})
-	fmt.Println(err)
-	// Output:
-	// a new
-	// b new
-	// a duplicate
-	// next 3 batch 1
-	// <nil>
-}
-
-// What remains of a record whose handler fails?
-func ExampleTx() {
-	s, payments := memory()
-	defer closed(s)
-	broken := errors.New("no such account")
-	for _, result := range []error{broken, nil} {
-		d, err := payments.Do(record("a", 0), func(tx *store.Tx) error {
-			n, err := tx.Add([]byte("tries"), 1)
-			fmt.Println("tries", n)
-			return errors.Join(err, result)
-		})
-		fmt.Println(d.Verdict, err)
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = n.View(func(v *store.View) error {
+		total, err := v.Int([]byte("total"))
+		fmt.Println("total", total)
+		return err
+	})
+	if err != nil {
+		log.Fatal(err)
 	}
 	// Output:
-	// tries 1
-	// new no such account
-	// tries 1
-	// new <nil>
+	// p-1 new
+	// p-2 new
+	// p-1 duplicate
+	// total 750
 }
 
-// How is state read from outside a handler?
-func ExampleView() {
-	s, payments := memory()
-	defer closed(s)
-	_, err := payments.Do(record("a", 0), func(tx *store.Tx) error {
-		_, err := tx.Add([]byte("balance/ann"), 100)
-		return errors.Join(err, tx.Set([]byte("name/ann"), []byte("Ann")))
+// What happens when a handler fails? Nothing of its record remains.
+func ExampleBatch() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("payments", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r := store.Record{ID: []byte("p-1"), At: noon, Origin: store.Position{TopicID: store.ID{1}}}
+	err = n.Update(func(b *store.Batch) error {
+		_, err := b.Do(r, func(tx *store.Tx) error {
+			if err := tx.Set([]byte("seen"), []byte("p-1")); err != nil {
+				return err
+			}
+			return errors.New("the bank is closed")
+		})
+		fmt.Println(err)
+		d, err := b.Do(r, func(tx *store.Tx) error {
+			seen, err := tx.Get([]byte("seen"))
+			fmt.Println(seen == nil)
+			return err
+		})
+		fmt.Println(d.Verdict)
+		return err
 	})
-	check(err)
-	err = payments.View(func(v *store.View) error {
-		balance, err := v.Int([]byte("balance/ann"))
-		fmt.Println(balance, err)
-		return v.Scan([]byte("name/"), func(key, value []byte) error {
-			fmt.Printf("%s %s\n", key, value)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// the bank is closed
+	// true
+	// new
+}
+
+// How do outputs survive a crash between the store and where they go? They are
+// staged in the batch, and settled when they have arrived.
+func ExampleTx_Stage() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("payments", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := n.Do(store.Record{ID: []byte("p-1"), At: noon}, func(tx *store.Tx) error {
+		return tx.Stage([]byte("receipt for p-1"))
+	}); err != nil {
+		log.Fatal(err)
+	}
+	var last uint64
+	if err := n.Pending(func(o store.Output) error {
+		fmt.Printf("send %s\n", o.Data)
+		last = o.Sequence
+		return nil
+	}); err != nil {
+		log.Fatal(err)
+	}
+	if err := n.Update(func(b *store.Batch) error { b.Settle(last); return nil }); err != nil {
+		log.Fatal(err)
+	}
+	status, err := n.Status()
+	fmt.Println(status.Pending, err)
+	// Output:
+	// send receipt for p-1
+	// 0 <nil>
+}
+
+// What does a decision say of a duplicate?
+func ExampleDecision() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i, at := range []time.Duration{0, 5 * time.Minute} {
+		d, err := n.Do(store.Record{
+			ID: []byte("o-1"), At: noon.Add(at),
+			Origin: store.Position{TopicID: store.ID{1}, Offset: int64(i)},
+		}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(d.Verdict, d.Origin.Offset, d.First.Format(time.TimeOnly))
+	}
+	// Output:
+	// new 0 00:00:00
+	// duplicate 0 12:00:00
+}
+
+// What if the records before were never seen? The store says that it cannot
+// know, and since when it can.
+func ExampleCoverage() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(covered(n))
+	for i := range 9 { // from the middle of a log
+		d, err := n.Do(store.Record{
+			ID: fmt.Appendf(nil, "o-%d", i), At: noon.Add(time.Duration(i) * 30 * time.Second),
+			Origin: store.Position{TopicID: store.ID{1}, Offset: 1000 + int64(i)},
+		}, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if i == 0 {
+			fmt.Println(d.Verdict, d.Reason)
+			fmt.Println(covered(n))
+		}
+	}
+	fmt.Println(covered(n))
+	// Output:
+	// from the beginning
+	// unknown cold
+	// open (cold)
+	// since 2026-03-01T12:04:00Z (cold)
+}
+
+func covered(n *store.Namespace) store.Coverage {
+	status, err := n.Status()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return status.Coverage
+}
+
+// How does a position work? What lies below it was decided, and is never decided
+// again.
+func ExamplePosition() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("orders", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r := store.Record{ID: []byte("o-1"), At: noon, Origin: store.Position{TopicID: store.ID{1}, Offset: 7}}
+	for range 2 {
+		d, err := n.Do(r, nil)
+		fmt.Println(d.Verdict, err)
+	}
+	status, err := n.Status()
+	fmt.Println(status.Position.Offset, err)
+	// Output:
+	// unknown <nil>
+	// none store: record was decided before
+	// 8 <nil>
+}
+
+// How is a namespace walked while it works on? A View is a picture of one moment.
+func ExampleView_Scan() {
+	st := inMemory()
+	defer st.Close()
+	n, err := st.Namespace("carts", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := n.Do(store.Record{ID: []byte("c-1"), At: noon}, func(tx *store.Tx) error {
+		return errors.Join(
+			tx.Set([]byte("cart/2"), []byte("pears")),
+			tx.Set([]byte("cart/1"), []byte("apples")),
+			tx.Set([]byte("other"), nil))
+	}); err != nil {
+		log.Fatal(err)
+	}
+	err = n.View(func(v *store.View) error {
+		return v.Scan([]byte("cart/"), func(key, value []byte) error {
+			fmt.Printf("%s: %s\n", key, value)
 			return nil
 		})
 	})
 	fmt.Println(err)
 	// Output:
-	// 100 <nil>
-	// name/ann Ann
+	// cart/1: apples
+	// cart/2: pears
 	// <nil>
-}
-
-// Which copy was the first?
-func ExampleDecision() {
-	s, payments := memory()
-	defer closed(s)
-	for _, offset := range []int64{7, 8} {
-		d, _ := payments.Do(record("a", offset), nil)
-		fmt.Println(d.Verdict, d.Reason, d.First.Format(time.TimeOnly), d.Origin.Offset)
-	}
-	// Output:
-	// unknown cold 00:00:00 0
-	// duplicate  12:00:00 7
-}
-
-// Is the verdict that nobody gave a verdict?
-func ExampleVerdict() {
-	var unset store.Verdict
-	fmt.Println(unset, store.New, store.Duplicate, store.Unknown)
-	// Output:
-	// none new duplicate unknown
-}
-
-// Why does a store not know?
-func ExampleReason() {
-	fmt.Println(store.Late, store.Clock, store.Cold, store.Evicted, store.Lost)
-	// Output:
-	// late clock cold evicted lost
-}
-
-// What does a namespace vouch for that starts in the middle of a log?
-func ExampleCoverage() {
-	s, payments := memory()
-	defer closed(s)
-	for i := range 10 {
-		r := record(fmt.Sprint("id-", i), int64(500+i))
-		r.At = noon.Add(time.Duration(i) * time.Second)
-		_, err := payments.Do(r, nil)
-		check(err)
-		if st, _ := payments.Status(); i == 0 || i == 9 {
-			fmt.Println(st.Coverage)
-		}
-	}
-	// Output:
-	// open (cold)
-	// since 2025-03-01T12:00:08Z (cold)
-}
-
-// Does a record need a time and a log?
-func ExampleRecord() {
-	s, payments := memory()
-	defer closed(s)
-	for range 2 {
-		d, err := payments.Do(store.Record{ID: []byte("a")}, nil)
-		fmt.Println(d.Verdict, err)
-	}
-	_, err := payments.Do(store.Record{At: noon}, nil)
-	fmt.Println(err)
-	// Output:
-	// new <nil>
-	// duplicate <nil>
-	// store: record has no ID
-}
-
-// What happens to a record that is read again?
-func ExamplePosition() {
-	s, payments := memory()
-	defer closed(s)
-	for range 2 {
-		_, err := payments.Do(record("a", 0), nil)
-		fmt.Println(err)
-	}
-	st, err := payments.Status()
-	fmt.Println(st.Position, err)
-	// Output:
-	// <nil>
-	// store: record was decided before
-	// 01000000000000000000000000000000/0@1 <nil>
-}
-
-// How is an output sent that a crash has held up?
-func ExampleOutput() {
-	s, payments := memory()
-	defer closed(s)
-	_, err := payments.Do(record("a", 0), func(tx *store.Tx) error { return tx.Stage([]byte("receipt")) })
-	check(err)
-	var last uint64
-	send := func(o store.Output) error {
-		fmt.Printf("send %s of offset %d\n", o.Data, o.Origin.Offset)
-		last = o.Sequence
-		return nil
-	}
-	fmt.Println(payments.Pending(send))
-	err = payments.Update(func(b *store.Batch) error {
-		b.Settle(last) // it was acknowledged
-		return nil
-	})
-	fmt.Println(err, payments.Pending(send))
-	// Output:
-	// send receipt of offset 0
-	// <nil>
-	// <nil> <nil>
-}
-
-// Where is it kept what the outside acknowledged?
-func ExampleCommitted() {
-	s, payments := memory()
-	defer closed(s)
-	err := payments.Update(func(b *store.Batch) error {
-		if _, err := b.Do(record("a", 0), nil); err != nil {
-			return err
-		}
-		b.SetCommitted(store.Committed{Offset: 1, LeaderEpoch: -1, Tag: "ours"})
-		return nil
-	})
-	check(err)
-	st, err := payments.Status()
-	fmt.Println(st.Committed.Offset, st.Committed.Tag, err)
-	// Output:
-	// 1 ours <nil>
-}
-
-// What does a namespace know of itself?
-func ExampleStatus() {
-	s, payments := memory()
-	defer closed(s)
-	for offset, id := range []string{"a", "b", "a"} {
-		_, err := payments.Do(record(id, int64(offset)), nil)
-		check(err)
-	}
-	st, err := payments.Status()
-	fmt.Println("next", st.Position.Offset, "clock", st.Clock.Format(time.TimeOnly), err)
-	fmt.Println("covered", st.Coverage, "markers", st.Markers, "batches", st.Sequence)
-	// Output:
-	// next 3 clock 12:00:00 <nil>
-	// covered from the beginning markers 2 batches 3
-}
-
-// How often was which verdict given?
-func ExampleCounts() {
-	s, payments := memory()
-	defer closed(s)
-	for _, id := range []string{"a", "b", "a", "a"} {
-		_, err := payments.Do(store.Record{ID: []byte(id), At: noon}, nil)
-		check(err)
-	}
-	st, err := payments.Status()
-	fmt.Println("new", st.Counts.New, "duplicate", st.Counts.Duplicate, err)
-	// Output:
-	// new 2 duplicate 2 <nil>
-}
-
-// What does a store hold?
-func ExampleStats() {
-	s, payments := memory()
-	defer closed(s)
-	fmt.Println("before", s.Stats().Namespaces, s.Stats().MemoryBytes > 0)
-	_, err := payments.Do(store.Record{ID: []byte("a")}, nil)
-	check(err)
-	fmt.Println("after", s.Stats().Namespaces, s.Stats().MemoryBytes > 0)
-	// Output:
-	// before 1 false
-	// after 1 true
-}
-
-// How is one opening of a store told from another?
-func ExampleID() {
-	s, _ := memory()
-	defer closed(s)
-	fmt.Println(s.ID() != s.OpenID(), s.KnowsOpen(s.OpenID()), s.KnowsOpen(store.ID{}))
-	fmt.Println(store.ID{0xab})
-	// Output:
-	// true true false
-	// ab000000000000000000000000000000
 }
