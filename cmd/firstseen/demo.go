@@ -14,8 +14,9 @@ import (
 )
 
 func newDemo() *cobra.Command {
-	return &cobra.Command{
-		Use:   "demo",
+	var payments int
+	cmd := &cobra.Command{
+		Use:   "demo [--payments N]",
 		Short: "Show what is lost and doubled, and by whom, on an embedded broker",
 		Long: "Run three consumers of one stream of payments side by side on an embedded broker,\n" +
 			"each a process of its own that is killed at the same points, and count what became\n" +
@@ -23,15 +24,24 @@ func newDemo() *cobra.Command {
 			"restart with a new producer ID, an upstream replay.\n\n" +
 			"The last line is \"firstseen: lost 0, doubled 0\"; the exit code is 5 if it is not.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return demo(cmd.Context(), cmd.OutOrStdout())
+			if payments < leastPayments {
+				return usagef("--payments %d is too few for every crash; give %d or more",
+					payments, leastPayments)
+			}
+			return demo(cmd.Context(), cmd.OutOrStdout(), payments)
 		},
 	}
+	cmd.Flags().IntVar(&payments, "payments", 100_000, "how many payments are made, each counted once")
+	return cmd
 }
 
 const (
 	demoTopic      = "payments"
 	demoPartitions = 3
-	demoPayments   = 100_000
+
+	// leastPayments are enough for each crash to come after the one before, with
+	// polls between them.
+	leastPayments = 10_000
 )
 
 // demoKinds are the consumers, in the order of the table.
@@ -69,7 +79,7 @@ const (
 	beforeCommit place = "between the payments and the Kafka commit"
 )
 
-func demo(ctx context.Context, out io.Writer) (err error) {
+func demo(ctx context.Context, out io.Writer, payments int) (err error) {
 	dir, err := os.MkdirTemp("", "firstseen-demo-")
 	if err != nil {
 		return fmt.Errorf("the demo has no directory: %w; set TMPDIR to one that is writable", err)
@@ -82,13 +92,13 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 	defer broker.close()
 
 	log := &progressLog{w: out}
-	stream, err := produceStream(ctx, broker, demoPayments)
+	stream, err := produceStream(ctx, broker, payments)
 	if err != nil {
 		return err
 	}
 	log.printf("produced %s payments and %s duplicates: "+
 		"%s by retries, %s by a restarted producer, %s by a replay",
-		grouped(demoPayments), grouped(stream.duplicates()),
+		grouped(uint64(payments)), grouped(stream.duplicates()),
 		grouped(stream.retried), grouped(stream.restarted), grouped(stream.replayed))
 
 	ctx, cancel := context.WithCancel(ctx)

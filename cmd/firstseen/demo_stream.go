@@ -16,6 +16,7 @@ const paymentID = "payment-id"
 // stream is what stands in the demo's topic.
 type stream struct {
 	payments int             // different ones
+	chunk    int             // how many are written together
 	balance  int64           // the sum of their cents, each counted once
 	records  int64           // in the topic
 	ends     map[int32]int64 // of the partitions
@@ -46,24 +47,25 @@ func produceStream(ctx context.Context, b *demoBroker, n int) (*stream, error) {
 	}
 	// A producer without idempotence gets errors for writes that were kept. It
 	// ends at six tenths, and remembers only up to a hundredth before.
+	s.chunk = n / 100
 	found := b.loseAnswers(20)
-	err := produceRange(ctx, b, 0, n*6/10, kgo.DisableIdempotentWrite())
+	err := s.produce(ctx, b, 0, n*6/10, kgo.DisableIdempotentWrite())
 	found()
 	if err != nil {
 		return nil, err
 	}
 	// Its successor has another producer ID: the broker takes the overlap for
 	// new records.
-	if err := produceRange(ctx, b, n*59/100, n*8/10); err != nil {
+	if err := s.produce(ctx, b, n*59/100, n*8/10); err != nil {
 		return nil, err
 	}
 	s.restarted = uint64(n*6/10 - n*59/100)
 	// A system upstream replays a part of its history.
-	if err := produceRange(ctx, b, n*50/100, n*55/100); err != nil {
+	if err := s.produce(ctx, b, n*50/100, n*55/100); err != nil {
 		return nil, err
 	}
 	s.replayed = uint64(n*55/100 - n*50/100)
-	if err := produceRange(ctx, b, n*8/10, n); err != nil {
+	if err := s.produce(ctx, b, n*8/10, n); err != nil {
 		return nil, err
 	}
 	if err := s.measure(ctx, b); err != nil {
@@ -73,8 +75,10 @@ func produceStream(ctx context.Context, b *demoBroker, n int) (*stream, error) {
 	return s, nil
 }
 
-// produceRange writes the payments from .. to-1 with a producer of its own.
-func produceRange(ctx context.Context, b *demoBroker, from, to int, opts ...kgo.Opt) error {
+// produce writes the payments from .. to-1 with a producer of its own.
+func (s *stream) produce(
+	ctx context.Context, b *demoBroker, from, to int, opts ...kgo.Opt,
+) error {
 	client, err := kgo.NewClient(append(opts,
 		kgo.SeedBrokers(b.fake.ListenAddrs()...),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
@@ -86,10 +90,9 @@ func produceRange(ctx context.Context, b *demoBroker, from, to int, opts ...kgo.
 		return err
 	}
 	defer client.Close()
-	const chunk = 1000
-	for ; from < to; from += chunk {
-		recs := make([]*kgo.Record, 0, chunk)
-		for i := from; i < min(from+chunk, to); i++ {
+	for ; from < to; from += s.chunk {
+		recs := make([]*kgo.Record, 0, s.chunk)
+		for i := from; i < min(from+s.chunk, to); i++ {
 			recs = append(recs, payment(i))
 		}
 		if err := client.ProduceSync(ctx, recs...).FirstErr(); err != nil {
