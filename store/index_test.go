@@ -55,12 +55,16 @@ func (p *plainIndex) relieve(e int64) int64 { return e }
 
 // twins are the two indexes, driven alike.
 type twins struct {
-	t     *rapid.T
-	st    *Store
-	n     *Namespace
-	x     *segments
-	plain *plainIndex
-	w     window.Window
+	t      *rapid.T
+	fs     vfs.FS
+	opts   Options
+	limits limits
+	ns     NamespaceOptions
+	st     *Store
+	n      *Namespace
+	x      *segments
+	plain  *plainIndex
+	w      window.Window
 
 	now    int64 // C, as the batch has it
 	stored int64 // C, durable
@@ -72,38 +76,59 @@ func (w *twins) id() ident {
 	return keyed(appendIdent(nil, fmt.Appendf(nil, "id-%d", rapid.IntRange(0, w.ids).Draw(w.t, "id"))), w.st.secret)
 }
 
-// segments answer as a plain map does, through batches, rollbacks, spills, drops
-// and re-acceptance; after every batch they are what they say they are.
+// segments answer as a plain map does, through batches, rollbacks, spills, drops,
+// re-acceptance and restarts; after every batch they are what they say they are.
 func TestIndex_SegmentsAsAPlainMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		st, err := open("store", &Options{Memory: rapid.SampledFrom([]int64{0, 1, 20_000}).Draw(t, "memory")},
-			seams{fs: vfs.NewMem(), limits: limits{
+		w := &twins{
+			t: t, fs: vfs.NewMem(), plain: &plainIndex{markers: map[string]marker{}},
+			opts: Options{Memory: rapid.SampledFrom([]int64{0, 1, 20_000}).Draw(t, "memory")},
+			limits: limits{
 				full:  rapid.IntRange(1, 40).Draw(t, "full"),
 				small: rapid.IntRange(1, 10).Draw(t, "small"),
-			}})
-		require.NoError(t, err)
-		defer func() { require.NoError(t, st.Close()) }()
-		w := window.Of(time.Duration(rapid.IntRange(1, 60).Draw(t, "window ms")) * time.Millisecond)
-		n, err := st.Namespace("a", &NamespaceOptions{
-			Window: w, BucketWidth: time.Duration(rapid.IntRange(1, 30).Draw(t, "width ms")) * time.Millisecond,
-		})
-		require.NoError(t, err)
-		require.NoError(t, n.own())
-		require.NoError(t, n.load())
-		tw := &twins{
-			t: t, st: st, n: n, x: n.index.(*segments), w: w, plain: &plainIndex{markers: map[string]marker{}},
-			now: 1000, stored: 1000, origin: Position{TopicID: ID{1}}, ids: rapid.SampledFrom([]int{3, 40, 1000}).Draw(t, "IDs"),
+			},
+			now: 1000, stored: 1000, origin: Position{TopicID: ID{1}},
+			ids: rapid.SampledFrom([]int{3, 40, 1000}).Draw(t, "IDs"),
 		}
-		n.disown()
+		w.w = window.Of(time.Duration(rapid.IntRange(1, 60).Draw(t, "window ms")) * time.Millisecond)
+		if rapid.IntRange(0, 5).Draw(t, "forever") == 0 {
+			w.w = window.Forever
+		}
+		w.ns.Window = w.w
+		w.open()
+		defer func() { require.NoError(t, w.st.Close()) }()
 		for range rapid.IntRange(1, 40).Draw(t, "batches") {
-			require.NoError(t, n.own())
-			tw.batch()
-			n.disown() // the queue may let go of a table now
+			w.owned(w.batch)
 			if rapid.IntRange(0, 5).Draw(t, "drain") == 0 {
-				require.NoError(t, st.queue.drain())
+				require.NoError(t, w.st.queue.drain())
+			}
+			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				require.NoError(t, w.st.Close())
+				w.open()
+				w.owned(w.prove)
 			}
 		}
 	})
+}
+
+// open opens the store with buckets of any width, and reads the index back.
+func (w *twins) open() {
+	var err error
+	w.ns.BucketWidth = time.Duration(rapid.IntRange(1, 30).Draw(w.t, "width ms")) * time.Millisecond
+	w.st, err = open("store", &w.opts, seams{fs: w.fs, limits: w.limits})
+	require.NoError(w.t, err)
+	w.n, err = w.st.Namespace("a", &w.ns)
+	require.NoError(w.t, err)
+	require.NoError(w.t, w.n.Load())
+	w.x = w.n.index.(*segments)
+}
+
+// owned calls fn as the namespace's owner: the queue lets go of a table only
+// between two owners.
+func (w *twins) owned(fn func()) {
+	require.NoError(w.t, w.n.own())
+	defer w.n.disown()
+	fn()
 }
 
 // batch drives one batch through both, and checks what is left.
@@ -124,21 +149,23 @@ func (w *twins) batch() {
 			at = i
 		}
 		w.record(id, at)
+		if rapid.IntRange(0, 50).Draw(w.t, "prepare again") == 0 {
+			w.x.prepare(ids)
+			prepared = true
+		}
 	}
 	if rapid.IntRange(0, 3).Draw(w.t, "rollback") == 0 {
 		w.x.rollback()
 		w.plain.rollback()
 		w.now = w.stored
 	} else {
-		b := w.st.db.NewBatch()
-		w.x.stage(b)
-		sum := w.x.sum()
-		require.NoError(w.t, w.st.db.Apply(b, pebble.Sync))
-		require.NoError(w.t, b.Close())
-		w.x.committed()
+		b := &Batch{n: w.n, head: w.n.head, failed: -1}
+		b.head.clock = clock{now: w.now, first: 1000, times: firstTimes}
+		require.NoError(w.t, b.commit())
+		w.n.keep(b)
 		w.plain.committed()
 		w.stored = w.now
-		require.Equal(w.t, sum, w.x.sum(), "the sum that the head was written with")
+		require.Equal(w.t, b.head.sum, w.x.sum(), "the sum that the head was written with")
 		for _, g := range w.x.list {
 			require.False(w.t, g.expired(begun.now, begun.first, w.x.rules), "I6: segment %d", g.num)
 		}
