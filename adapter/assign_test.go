@@ -121,6 +121,11 @@ func TestFault_E09_Row6OffsetsLost(t *testing.T) {
 		require.ErrorIs(t, err, ErrOffsetsLost)
 		require.ErrorContains(t, err, topic)
 		require.Equal(t, []string{"a", "b"}, w.calls.order)
+
+		w.opts.OnMissingOffset = MissingOffsetResume
+		require.NoError(t, w.run())
+		require.Equal(t, []string{"a", "b", "c"}, w.calls.order)
+		require.Equal(t, int64(3), w.committedAt(0))
 	})
 }
 

@@ -108,6 +108,8 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		StoreID:   s.c.st.ID(),
 		KnownOpen: func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
 		Start:     o.Start,
+
+		OnMissingOffset: o.OnMissingOffset,
 	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
 		&store.NamespaceOptions{IDSource: o.ID.Name(), Window: o.Window})

@@ -58,6 +58,10 @@ type Options struct {
 	// MissingIDStop.
 	MissingID MissingID
 
+	// OnMissingOffset is what happens when Kafka has lost an offset that it had
+	// acknowledged (R11, row 6). Defaults to MissingOffsetStop.
+	OnMissingOffset OnMissingOffset
+
 	// ShutdownTimeout is how long the record in hand may go on once the context
 	// of Run has ended. Then its handler's context ends, too; nothing of the
 	// record remains, and those before it are committed. Defaults to 30 s.
@@ -117,6 +121,8 @@ func (o *Options) validate() error {
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
 	wrong(o.MissingID > MissingIDAccept, "MissingID is %d; give MissingIDStop or MissingIDAccept", o.MissingID)
+	wrong(o.OnMissingOffset > MissingOffsetResume,
+		"OnMissingOffset is %d; give MissingOffsetStop or MissingOffsetResume", o.OnMissingOffset)
 	wrong(o.Start > StartLatest, "Start is %d; give StartEarliest or StartLatest", o.Start)
 	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
 	return errors.Join(errs...)

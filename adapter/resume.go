@@ -224,8 +224,8 @@ func (p Plan) Supported() error {
 		missing = "taking over an offset without a store that knows it (row 5)"
 	case p.Row == 7:
 		missing = "honouring or ignoring a foreign offset (row 7)"
-		way = "delete the group's offset of the partition and set the policy for missing offsets " +
-			"to resume, or take a new group and an empty store"
+		way = "delete the group's offset of the partition and set OnMissingOffset to " +
+			"MissingOffsetResume, or take a new group and an empty store"
 	case p.Row == 9:
 		missing = "filling up a store whose disk lost its tail (row 9)"
 	case p.Row == 11:

@@ -261,7 +261,7 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 			commit(in, 100, tagOf(otherStore, withState))
 		}, want: Plan{Row: 5}, err: ErrStateElsewhere,
 			says: "committed 100, this store has no position and cannot make the state from the log; " +
-				"run the store that committed, or set FreshState"},
+				"run the store that committed, or take a new group"},
 		{name: "row 5: state, told to start without", given: func(in *Inputs) {
 			cold(in)
 			commit(in, 100, tagOf(otherStore, withState))
@@ -305,7 +305,7 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 			cold(in)
 			commit(in, 100, "")
 			in.HasState, in.Pure = true, true
-		}, want: Plan{Row: 5}, err: ErrStateElsewhere, says: "set FreshState to begin with an empty one"},
+		}, want: Plan{Row: 5}, err: ErrStateElsewhere, says: "state of the records below is nowhere; take a new group"},
 		{name: "row 5: adopted, with state, told", given: func(in *Inputs) {
 			cold(in)
 			commit(in, 100, "")
@@ -325,7 +325,7 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 			in.Committed = Committed{}
 			acknowledge(in, 80)
 		}, want: Plan{Row: 6}, err: ErrOffsetsLost, says: "had acknowledged 80 and has no offset now, " +
-			"the store stands at 100; set the policy for missing offsets to resume"},
+			"the store stands at 100; set OnMissingOffset to MissingOffsetResume"},
 		{name: "row 6: lost, resume", given: func(in *Inputs) {
 			in.Committed, in.OnMissingOffset = Committed{}, MissingOffsetResume
 			acknowledge(in, 80)
@@ -339,8 +339,8 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 		// Row 7: a foreign offset, or a reset honoured elsewhere.
 		{name: "row 7: fail", given: func(in *Inputs) { commit(in, 40, "") },
 			want: Plan{Row: 7}, err: ErrForeignOffset, says: "an operator or another client moved the " +
-				"group to 40, the store stands at 100; set the policy for foreign offsets to honour " +
-				"to go to 40, or to ignore to go on at 100"},
+				"group to 40, the store stands at 100; to go on at 100 delete the " +
+				"group's offset of the partition and set OnMissingOffset to MissingOffsetResume"},
 		{name: "row 7: the offset of K without its tag", given: func(in *Inputs) { commit(in, 100, "") },
 			want: Plan{Row: 7}, err: ErrForeignOffset},
 		{name: "row 7: before our first commit", given: func(in *Inputs) {
@@ -554,7 +554,7 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 		// The last row: retention overtook us.
 		{name: "last row: stop", given: func(in *Inputs) { in.LogStart = 101 },
 			want: Plan{Row: LastRow}, err: ErrGap,
-			says: "the log starts at 101, the next record is 100; set the policy for gaps to jump"},
+			says: "the log starts at 101, the next record is 100; take a new group and an empty store"},
 		{name: "last row: at the log start", given: func(in *Inputs) { in.LogStart = 100 },
 			want: Plan{Row: 13, Action: ActionStart, Offset: 100, Epoch: 5, Settled: 7}},
 		{name: "last row: jump", given: func(in *Inputs) { in.LogStart, in.OnGap = 101, GapJump },

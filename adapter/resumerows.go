@@ -197,8 +197,7 @@ func (r *resume) row5() Plan {
 	if !r.tagged { // a group that adopts us
 		if r.in.HasState && !r.in.FreshState {
 			return r.stop(5, ErrStateElsewhere, "the group stands at %d without a tag of firstseen, "+
-				"the store has no position, and state of the records below is nowhere; set FreshState "+
-				"to begin with an empty one, or take a new group", r.g)
+				"the store has no position, and state of the records below is nowhere; take a new group", r.g)
 		}
 		p := r.start(5, r.g, r.in.Committed.Epoch)
 		p.Follow, p.OpensCoverage, p.EmptyState = true, true, r.in.HasState
@@ -219,7 +218,7 @@ func (r *resume) row6() Plan {
 	}
 	if r.in.OnMissingOffset == MissingOffsetStop {
 		return r.stop(6, ErrOffsetsLost, "the group had acknowledged %d and has no offset now, "+
-			"the store stands at %d; set the policy for missing offsets to resume to go on there", r.k, r.l)
+			"the store stands at %d; set OnMissingOffset to MissingOffsetResume to go on there", r.k, r.l)
 	}
 	outputs := "an output acknowledged"
 	if r.in.Transactional {
@@ -250,8 +249,9 @@ func (r *resume) row7() Plan {
 		if r.tagged {
 			who = "a reset was honoured by another store, which moved the group"
 		}
-		return r.stop(7, ErrForeignOffset, "%s to %d, the store stands at %d; set the policy for "+
-			"foreign offsets to honour to go to %d, or to ignore to go on at %d", who, r.g, r.l, r.g, r.l)
+		return r.stop(7, ErrForeignOffset, "%s to %d, the store stands at %d; to go on at %d delete the "+
+			"group's offset of the partition and set OnMissingOffset to MissingOffsetResume, to go to %d "+
+			"take a new group and an empty store", who, r.g, r.l, r.l, r.g)
 	}
 	p := r.start(7, r.g, r.in.Committed.Epoch)
 	p.Follow, p.Skips, p.Rewind = true, r.tag.Skipped, r.in.Local.Rewind+1
@@ -327,8 +327,8 @@ func (r *resume) judge(p Plan) Plan {
 		return p
 	}
 	if r.in.OnGap == GapStop {
-		return r.stop(LastRow, ErrGap, "the log starts at %d, the next record is %d; set the policy for "+
-			"gaps to jump to go on without the records between", start, first)
+		return r.stop(LastRow, ErrGap, "the log starts at %d, the next record is %d; take a new "+
+			"group and an empty store to go on without the records between", start, first)
 	}
 	p.Row, p.Gap, p.OpensCoverage = LastRow, Range{first, start}, true
 	if p.Offset < start {
@@ -410,8 +410,8 @@ func (r *resume) carry(p Plan, from int64, state bool) Plan {
 			local = fmt.Sprintf("stands at %d", r.l)
 		}
 		return r.stop(p.Row, ErrStateElsewhere, "store %x committed %d, this store %s and cannot make "+
-			"the state from the log; run the store that committed, or set FreshState to begin with an "+
-			"empty state", r.tag.StoreID, r.g, local)
+			"the state from the log; run the store that committed, or take a new group and an empty store",
+			r.tag.StoreID, r.g, local)
 	}
 	return p
 }
