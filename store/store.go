@@ -212,10 +212,20 @@ func (s *Store) openDB(there bool) error {
 	s.tables.BlockSize, s.tables.IndexBlockSize = 4<<10, 16<<10
 	s.tables.FilterPolicy = nil
 	path := s.fs.PathJoin(s.dir, dataDir)
+	opened := make(chan *pebble.DB, 1)
 	err := s.fault.write("open the database", openTimeout, func() (err error) {
-		s.db, err = pebble.Open(path, po)
+		var db *pebble.DB
+		defer func() { opened <- db }()
+		db, err = pebble.Open(path, po)
 		return err
 	})
+	// A fault found meanwhile ends the wait above before the database is open:
+	// it has to be closed all the same, and until then the lock is held.
+	select {
+	case s.db = <-opened:
+	case <-time.After(closeTimeout):
+		s.lock = nil // leaked with the database that never opened
+	}
 	for _, world := range []error{
 		nil, ErrPoisoned, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE,
 	} {
