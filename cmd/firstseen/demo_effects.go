@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -120,10 +121,10 @@ func readState(dir string) (e effects, err error) {
 				return err
 			}
 			e.balance += balance
-			return v.Scan([]byte(statePayment), func(key, _ []byte) error {
-				n, err := v.Int(key)
-				e.paid[strings.TrimPrefix(string(key), statePayment)] += n
-				return err
+			return v.Scan([]byte(statePayment), func(key, value []byte) error {
+				id := strings.TrimPrefix(string(key), statePayment)
+				e.paid[id] += int64(binary.BigEndian.Uint64(value)) // as Tx.Add keeps it
+				return nil
 			})
 		})
 		if err != nil {
