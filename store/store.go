@@ -223,7 +223,7 @@ func (s *Store) openDB(there bool) error {
 	// it has to be closed all the same, and until then the lock is held.
 	select {
 	case s.db = <-opened:
-	case <-time.After(closeTimeout):
+	case <-time.After(min(s.opts.CommitTimeout, closeTimeout)):
 		s.lock = nil // leaked with the database that never opened
 	}
 	for _, world := range []error{
