@@ -3,15 +3,19 @@ package fuzz
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firstseen/firstseen/internal/storehook"
@@ -25,6 +29,7 @@ import (
 const (
 	childDeed = "FIRSTSEEN_CHILD"
 	childDir  = "FIRSTSEEN_CHILD_DIR"
+	childFail = "FIRSTSEEN_CHILD_FAIL" // the operation that fails
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +38,8 @@ func TestMain(m *testing.M) {
 		childOpens(os.Getenv(childDir))
 	case "write":
 		childWrites(os.Getenv(childDir))
+	case "fail":
+		childFailsToOpen(os.Getenv(childDir))
 	default:
 		os.Exit(m.Run())
 	}
@@ -69,6 +76,72 @@ func TestFault_B15_OpenedByAnotherProcess(t *testing.T) {
 	out, err = child(t, "open", dir).Output()
 	require.NoError(t, err)
 	require.Equal(t, "<nil>\n<nil>\n", string(out))
+}
+
+// childFailsToOpen opens the store while one operation on its files fails, and
+// prints whether that came to pass, and the error.
+func childFailsToOpen(dir string) {
+	var at int64
+	if _, err := fmt.Sscan(os.Getenv(childFail), &at); err != nil {
+		panic(err)
+	}
+	fs := wrapFS(vfs.Default)
+	failed := false
+	fail := func(op fsOp) error {
+		if op.index != max(at, -at) {
+			return nil
+		}
+		failed = true
+		return &iofs.PathError{Op: op.kind, Path: op.path, Err: syscall.EIO}
+	}
+	if at > 0 {
+		fs.write = fail
+	} else {
+		fs.read = fail
+	}
+	s, err := storehook.Open(dir, &store.Options{CommitTimeout: time.Second}, storehook.Hooks{FS: fs})
+	fmt.Println(failed, errors.Is(err, store.ErrPoisoned), err)
+	if err == nil {
+		_ = s.(*store.Store).Close() // may meet the failure, too
+	}
+}
+
+// An operation fails inside Open: the store does not open, says why, and has
+// lost nothing. In places the storage engine ends the process there; the next
+// one opens the store.
+func TestFault_A10_B10_ErrorsInsideOpen(t *testing.T) {
+	dir := t.TempDir()
+	s, n, err := openSmall(dir)
+	require.NoError(t, err)
+	const end = 400
+	for o := int64(0); o < end; o += 20 {
+		require.NoError(t, n.Update(func(b *store.Batch) error { return childBatch(b, o) }))
+	}
+	require.NoError(t, s.Close())
+	for _, sign := range []int64{1, -1} {
+		refused, opened, died := 0, 0, 0
+		for at := int64(1); ; at += int64(atMost(1, 5)) {
+			cmd := child(t, "fail", dir)
+			cmd.Env = append(cmd.Env, fmt.Sprint(childFail, "=", sign*at))
+			cmd.Stderr = nil
+			out, err := cmd.Output()
+			switch {
+			case err != nil:
+				died++
+			case strings.HasSuffix(strings.TrimSpace(string(out)), "<nil>"):
+				opened++
+			default:
+				require.Contains(t, string(out), "store: open "+dir, "operation %d", sign*at)
+				refused++
+			}
+			require.EqualValues(t, end, wholeUpTo(t, dir, end), "operation %d", sign*at)
+			if strings.HasPrefix(string(out), "false") {
+				break
+			}
+		}
+		t.Logf("sign %d: %d refused, %d opened, %d ended the process", sign, refused, opened, died)
+		require.Positive(t, refused)
+	}
 }
 
 // openSmall opens the store of a child, small enough to spill and drop.
@@ -108,28 +181,31 @@ func childWrites(dir string) {
 			break
 		}
 		fmt.Println(st.Position.Offset)
-		err = n.Update(func(b *store.Batch) error {
-			for o := st.Position.Offset; o < st.Position.Offset+20; o++ {
-				d, err := b.Do(childRecord(o), func(tx *store.Tx) error {
-					if err := tx.Stage(fmt.Append(nil, o)); err != nil {
-						return err
-					}
-					_, err := tx.Add([]byte("handled"), 1)
-					return err
-				})
-				if err != nil {
-					return err
-				}
-				if copied := o%4 == 3; copied != (d.Verdict == store.Duplicate) {
-					return fmt.Errorf("offset %d: %v", o, d)
-				}
-			}
-			b.Settle(b.Sequence() - min(b.Sequence(), 3))
-			return nil
-		})
+		err = n.Update(func(b *store.Batch) error { return childBatch(b, st.Position.Offset) })
 	}
 	fmt.Println(err)
 	os.Exit(1)
+}
+
+// childBatch decides 20 records, each of which stages an output and counts.
+func childBatch(b *store.Batch, from int64) error {
+	for o := from; o < from+20; o++ {
+		d, err := b.Do(childRecord(o), func(tx *store.Tx) error {
+			if err := tx.Stage(fmt.Append(nil, o)); err != nil {
+				return err
+			}
+			_, err := tx.Add([]byte("handled"), 1)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if copied := o%4 == 3; copied != (d.Verdict == store.Duplicate) {
+			return fmt.Errorf("offset %d: %v", o, d)
+		}
+	}
+	b.Settle(b.Sequence() - min(b.Sequence(), 3))
+	return nil
 }
 
 // Killed at any point, the process has lost nothing that it had reported.
