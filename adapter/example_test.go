@@ -29,7 +29,6 @@ func shout(ctx context.Context, tx *adapter.Tx, rec *adapter.Record) error { // 
 	return tx.Produce(&kgo.Record{Topic: "loud", Key: rec.Key, Value: bytes.ToUpper(rec.Value)})
 }
 
-//nolint:gocritic // a program that ends
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -267,7 +267,8 @@ func (d *driver) check(t require.TestingT, n int) {
 			pending = append(pending, o)
 			return nil
 		}))
-		require.True(t, slices.EqualFunc(p.pending, pending, sameOutput), "pending outputs: %s after %d steps\nwant %v\ngot  %v", name, n, p.pending, pending)
+		require.True(t, slices.EqualFunc(p.pending, pending, sameOutput),
+			"pending outputs: %s after %d steps\nwant %v\ngot  %v", name, n, p.pending, pending)
 
 		require.ErrorIs(t, ns.Update(func(b *store.Batch) error {
 			if n%2 == 0 {

@@ -266,7 +266,7 @@ func (w *writer) rowBatch() crashStep {
 	b.now += 10_000
 	b.spread = 300
 	for range 1010 {
-		s.acts = append(s.acts, b.do(w.id(b), b.now+int64(w.rng.Int64N(b.spread)), w.keys(), nil))
+		s.acts = append(s.acts, b.do(w.id(b), b.now+w.rng.Int64N(b.spread), w.keys(), nil))
 	}
 	b.commit(w.spaces[0])
 	return s

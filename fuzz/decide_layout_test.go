@@ -126,7 +126,8 @@ func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
 func (p *player) chance(percent int) bool { return p.rng.IntN(100) < percent }
 
 func (p *player) open() {
-	st, err := storehook.Open("store", &store.Options{Memory: p.Memory, Now: p.now}, storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
+	st, err := storehook.Open("store", &store.Options{Memory: p.Memory, Now: p.now},
+		storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
 	require.NoError(p.t, err)
 	p.st = st.(*store.Store)
 	for _, l := range p.lanes {

@@ -3,7 +3,6 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/firstseen/firstseen/store"
@@ -12,31 +11,32 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// check ends an example that does not go as planned.
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
 // inMemory opens a store that a test would use: nothing of it is on disk.
 func inMemory() *store.Store {
 	st, err := store.Open("", &store.Options{InMemory: true})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	return st
 }
 
 // What does it do? The first time counts.
 func Example() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	orders, err := st.Namespace("orders", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for _, id := range []string{"o-1", "o-2", "o-1"} {
 		_, err := orders.Do(store.Record{ID: []byte(id), At: noon}, func(tx *store.Tx) error {
 			fmt.Println("handle", id)
 			return nil
 		})
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 	}
 	// Output:
 	// handle o-1
@@ -46,13 +46,9 @@ func Example() {
 // How is a store opened and closed?
 func ExampleOpen() {
 	st, err := store.Open("orders.firstseen", &store.Options{InMemory: true}) // without InMemory: on disk
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(st.Err())
-	if err := st.Close(); err != nil {
-		log.Fatal(err)
-	}
+	check(st.Close())
 	fmt.Println(st.Err())
 	// Output:
 	// <nil>
@@ -62,11 +58,10 @@ func ExampleOpen() {
 // Which namespaces are there?
 func ExampleStore_Namespaces() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	for _, name := range []string{"orders", "billing/payments/0"} {
-		if _, err := st.Namespace(name, nil); err != nil {
-			log.Fatal(err)
-		}
+		_, err := st.Namespace(name, nil)
+		check(err)
 	}
 	for name := range st.Namespaces() {
 		fmt.Println(name)
@@ -81,11 +76,10 @@ func ExampleStore_Namespaces() {
 // Can a namespace's settings change by accident?
 func ExampleNamespaceOptions() {
 	st := inMemory()
-	defer st.Close()
-	if _, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour}); err != nil {
-		log.Fatal(err)
-	}
-	_, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Week})
+	defer func() { check(st.Close()) }()
+	_, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
+	check(err)
+	_, err = st.Namespace("orders", &store.NamespaceOptions{Window: window.Week})
 	fmt.Println(errors.Is(err, store.ErrSettings))
 	n, err := st.Namespace("orders", nil) // as it is
 	fmt.Println(n.Window(), err)
@@ -97,11 +91,9 @@ func ExampleNamespaceOptions() {
 // How are many records handled at once? One batch, one sync; state included.
 func ExampleNamespace_Update() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("payments", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	type payment struct {
 		id    string
 		cents int64
@@ -123,17 +115,13 @@ func ExampleNamespace_Update() {
 		}
 		return nil
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	err = n.View(func(v *store.View) error {
 		total, err := v.Int([]byte("total"))
 		fmt.Println("total", total)
 		return err
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	// Output:
 	// p-1 new
 	// p-2 new
@@ -144,11 +132,9 @@ func ExampleNamespace_Update() {
 // What happens when a handler fails? Nothing of its record remains.
 func ExampleBatch() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("payments", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	r := store.Record{ID: []byte("p-1"), At: noon, Origin: store.Position{TopicID: store.ID{1}}}
 	err = n.Update(func(b *store.Batch) error {
 		_, err := b.Do(r, func(tx *store.Tx) error {
@@ -166,9 +152,7 @@ func ExampleBatch() {
 		fmt.Println(d.Verdict)
 		return err
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	// Output:
 	// the bank is closed
 	// true
@@ -179,27 +163,20 @@ func ExampleBatch() {
 // staged in the batch, and settled when they have arrived.
 func ExampleTx_Stage() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("payments", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if _, err := n.Do(store.Record{ID: []byte("p-1"), At: noon}, func(tx *store.Tx) error {
+	check(err)
+	_, err = n.Do(store.Record{ID: []byte("p-1"), At: noon}, func(tx *store.Tx) error {
 		return tx.Stage([]byte("receipt for p-1"))
-	}); err != nil {
-		log.Fatal(err)
-	}
+	})
+	check(err)
 	var last uint64
-	if err := n.Pending(func(o store.Output) error {
+	check(n.Pending(func(o store.Output) error {
 		fmt.Printf("send %s\n", o.Data)
 		last = o.Sequence
 		return nil
-	}); err != nil {
-		log.Fatal(err)
-	}
-	if err := n.Update(func(b *store.Batch) error { b.Settle(last); return nil }); err != nil {
-		log.Fatal(err)
-	}
+	}))
+	check(n.Update(func(b *store.Batch) error { b.Settle(last); return nil }))
 	status, err := n.Status()
 	fmt.Println(status.Pending, err)
 	// Output:
@@ -210,19 +187,15 @@ func ExampleTx_Stage() {
 // What does a decision say of a duplicate?
 func ExampleDecision() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	for i, at := range []time.Duration{0, 5 * time.Minute} {
 		d, err := n.Do(store.Record{
 			ID: []byte("o-1"), At: noon.Add(at),
 			Origin: store.Position{TopicID: store.ID{1}, Offset: int64(i)},
 		}, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		fmt.Println(d.Verdict, d.Origin.Offset, d.First.Format(time.TimeOnly))
 	}
 	// Output:
@@ -234,20 +207,16 @@ func ExampleDecision() {
 // know, and since when it can.
 func ExampleCoverage() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	fmt.Println(covered(n))
 	for i := range 9 { // from the middle of a log
 		d, err := n.Do(store.Record{
 			ID: fmt.Appendf(nil, "o-%d", i), At: noon.Add(time.Duration(i) * 30 * time.Second),
 			Origin: store.Position{TopicID: store.ID{1}, Offset: 1000 + int64(i)},
 		}, nil)
-		if err != nil {
-			log.Fatal(err)
-		}
+		check(err)
 		if i == 0 {
 			fmt.Println(d.Verdict, d.Reason)
 			fmt.Println(covered(n))
@@ -263,9 +232,7 @@ func ExampleCoverage() {
 
 func covered(n *store.Namespace) store.Coverage {
 	status, err := n.Status()
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	return status.Coverage
 }
 
@@ -273,11 +240,9 @@ func covered(n *store.Namespace) store.Coverage {
 // again.
 func ExamplePosition() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("orders", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	r := store.Record{ID: []byte("o-1"), At: noon, Origin: store.Position{TopicID: store.ID{1}, Offset: 7}}
 	for range 2 {
 		d, err := n.Do(r, nil)
@@ -294,19 +259,16 @@ func ExamplePosition() {
 // How is a namespace walked while it works on? A View is a picture of one moment.
 func ExampleView_Scan() {
 	st := inMemory()
-	defer st.Close()
+	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("carts", nil)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if _, err := n.Do(store.Record{ID: []byte("c-1"), At: noon}, func(tx *store.Tx) error {
+	check(err)
+	_, err = n.Do(store.Record{ID: []byte("c-1"), At: noon}, func(tx *store.Tx) error {
 		return errors.Join(
 			tx.Set([]byte("cart/2"), []byte("pears")),
 			tx.Set([]byte("cart/1"), []byte("apples")),
 			tx.Set([]byte("other"), nil))
-	}); err != nil {
-		log.Fatal(err)
-	}
+	})
+	check(err)
 	err = n.View(func(v *store.View) error {
 		return v.Scan([]byte("cart/"), func(key, value []byte) error {
 			fmt.Printf("%s: %s\n", key, value)

@@ -167,7 +167,7 @@ func (w *twins) batch() {
 		w.stored = w.now
 		require.Equal(w.t, b.head.sum, w.x.sum(), "the sum that the head was written with")
 		for _, g := range w.x.list {
-			require.False(w.t, g.expired(begun.now, begun.first, w.x.rules), "I6: segment %d", g.num)
+			require.True(w.t, w.w.ContainsMillis(g.high, begun.now), "I6: segment %d", g.num)
 		}
 		if rapid.IntRange(0, 3).Draw(w.t, "relieve") == 0 {
 			w.x.relieve(1 << 40)

@@ -62,7 +62,7 @@ func TestOpen_WrongDirectory(t *testing.T) {
 			for _, words := range append(c.words, dir) {
 				require.ErrorContains(t, err, words)
 			}
-			if c.is == ErrFormat {
+			if errors.Is(c.is, ErrFormat) {
 				require.Equal(t, before, listing(t, dir), "it was changed")
 			}
 		})
