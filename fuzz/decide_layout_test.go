@@ -237,13 +237,15 @@ func (r *run) step() {
 		d, err := r.do(s, func(tx *store.Tx) error { return r.handle(tx, s) })
 		require.NoError(r.t, err, "step %d", r.at)
 		if d != s.want {
-			r.t.Fatalf("%s, step %d, %q at %d: %+v, by the law %+v", r.name, r.at, s.id, s.at.UnixMilli(), d, s.want)
+			r.t.Fatalf("%s, step %d, %q at %d: %+v, by the law %+v", r.name, r.at, s.id, s.at.UnixMilli(),
+				d, s.want)
 		}
 		r.got[r.at] = d
 		r.count(s)
 	}
 	if got := r.b.Clock(); !got.Equal(s.clock) {
-		r.t.Fatalf("%s, step %d: clock %d, by the law %d", r.name, r.at, got.UnixMilli(), s.clock.UnixMilli())
+		r.t.Fatalf("%s, step %d: clock %d, by the law %d", r.name, r.at, got.UnixMilli(),
+			s.clock.UnixMilli())
 	}
 	if got := r.b.Position(); got != s.pos {
 		r.t.Fatalf("%s, step %d: position %v, by the law %v", r.name, r.at, got, s.pos)

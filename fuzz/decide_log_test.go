@@ -56,8 +56,10 @@ const base = 1_700_000_000_000 // ms, where the times of scripts begin
 // one from life, or forever.
 func drawSettings(t *rapid.T) settings {
 	b := rapid.Int64Range(1, 30).Draw(t, "width ms")
-	w := rapid.SampledFrom([]int64{1, b - 1, b, b + 1, 2 * b, 7*b + 3, 16 * b, 3_600_000, -1}).Draw(t, "window ms")
-	s := settings{window: window.Forever, ahead: 1000 * rapid.SampledFrom([]int64{1, 60, 3600}).Draw(t, "ahead s")}
+	w := rapid.SampledFrom([]int64{1, b - 1, b, b + 1, 2 * b, 7*b + 3, 16 * b, 3_600_000,
+		-1}).Draw(t, "window ms")
+	s := settings{window: window.Forever, ahead: 1000 * rapid.SampledFrom([]int64{1, 60,
+		3600}).Draw(t, "ahead s")}
 	advances := []int64{1, 2, 5, 0} // no limit
 	if w >= 0 {
 		w = max(w, 1)
@@ -286,6 +288,7 @@ func makeID(kind, n int) string {
 		sum := sha256.Sum256([]byte(s))
 		return []string{s, string(sum[:]), s[len(s)-255:], "x" + s[len(s)-255:]}[n%4]
 	default: // bytes that mean something elsewhere
-		return string(append(bytes.Repeat([]byte{0xff, 0}, n%5), byte(n), byte(n>>8), byte(n>>16), byte(n>>24)))
+		return string(append(bytes.Repeat([]byte{0xff, 0}, n%5), byte(n), byte(n>>8), byte(n>>16),
+			byte(n>>24)))
 	}
 }

@@ -134,7 +134,8 @@ func TestFault_C12_ExpiryBesideEverything(t *testing.T) {
 	for i := range 4 {
 		w := []int64{7, 40, 300, 3_600_000}[i]
 		a := newAuthor(settings{
-			window: window.Of(time.Duration(w) * time.Millisecond), advance: w, ahead: 1000, wall: base + 1e10,
+			window: window.Of(time.Duration(w) * time.Millisecond), advance: w, ahead: 1000,
+			wall: base + 1e10,
 		})
 		a.rng, a.kind, a.pool = rand.New(rand.NewPCG(uint64(i), 5)), 4, 200
 		for len(a.script.steps) < 1500 {

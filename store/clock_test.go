@@ -55,7 +55,8 @@ func TestFault_C03_C04_C05_ClockMoves(t *testing.T) {
 		{"C03: beyond wall + MaxAhead", sound, wall + 1001, sound, step{future: true}},
 		{"C03: year 9999", sound, 253402300799999, sound, step{future: true}},
 		{"C16: the end of time", sound, math.MaxInt64, sound, step{future: true}},
-		{"wall + MaxAhead is not the future", standing(wall + 950), wall + 1000, clockAt(wall+950, wall+1000),
+		{"wall + MaxAhead is not the future", standing(wall + 950), wall + 1000,
+			clockAt(wall+950, wall+1000),
 			step{known: true, moved: true}},
 		{"the same time", sound, 5000, sound, step{known: true}},
 		{"forward", sound, 5001, clockAt(5000, 5001), step{known: true, moved: true}},
@@ -67,7 +68,8 @@ func TestFault_C03_C04_C05_ClockMoves(t *testing.T) {
 		{"older than MaxAdvance moves nothing", sound, 4899, sound, step{known: true}},
 		{"within MaxAdvance ahead gives the row up", row, 5100, clockAt(5000, 5100),
 			step{known: true, moved: true, join: joinRebased}},
-		{"within MaxAdvance behind gives the row up", row, 4900, sound, step{known: true, join: joinRebased}},
+		{"within MaxAdvance behind gives the row up", row, 4900, sound,
+			step{known: true, join: joinRebased}},
 		{"older neither counts nor ends a row", row, 4899, row, step{known: true}},
 		{"missing neither counts nor ends a row", row, -1, row, step{}},
 		{"the future neither counts nor ends a row", row, wall + 1001, row, step{future: true}},
@@ -97,13 +99,15 @@ func TestClock_FirstEightTimes(t *testing.T) {
 		require.Equal(t, step{known: true, inRow: true}, s, "time %d", i+1)
 		require.Equal(t, c.first, c.now)
 	}
-	require.Equal(t, clock{now: 300, first: 300, times: 7, high: 900_000}, c, "the smallest, and the row's largest")
+	require.Equal(t, clock{now: 300, first: 300, times: 7, high: 900_000}, c,
+		"the smallest, and the row's largest")
 	require.Equal(t, int64(900_000), c.other())
 	c, _ = afterAll(c, 0, -1, wall+1001)
 	require.Equal(t, 7, c.times, "what is missing or in the future is no time")
 	c, s := afterAll(c, 200)
 	require.Equal(t, clock{now: 200, first: 200, times: 8}, c)
-	require.Equal(t, step{known: true, join: joinRebased}, s, "complete: they join with F = C, and coverage stays")
+	require.Equal(t, step{known: true, join: joinRebased}, s,
+		"complete: they join with F = C, and coverage stays")
 	c, _ = afterAll(c, 150)
 	require.Equal(t, int64(200), c.now, "from now on it never goes back")
 }
@@ -162,7 +166,8 @@ func TestClock_I10_NeverGoesBack(t *testing.T) {
 			maxAhead:   rapid.SampledFrom([]int64{0, 1000, math.MaxInt64}).Draw(t, "ahead"),
 		}
 		var c clock
-		for _, at := range rapid.SliceOf(rapid.OneOf(rapid.Int64(), rapid.Int64Range(-10, wall+2000))).Draw(t, "times") {
+		for _, at := range rapid.SliceOf(rapid.OneOf(rapid.Int64(),
+			rapid.Int64Range(-10, wall+2000))).Draw(t, "times") {
 			was := c
 			var s step
 			c, s = c.move(at, wall, r)

@@ -41,19 +41,23 @@ func TestFault_C07_C09_Decide(t *testing.T) {
 		{"coverage open, but the marker stands", 1000, 0, 1000, true, open, dup},
 		{"late comes before coverage", 1100, 0, 999, false, open, unknown(Late)},
 		{"coverage begins at the edge", 1100, 0, 1100, false, coverage{since: 1000, reason: Lost}, fresh},
-		{"coverage begins 1 ms inside", 1099, 0, 1099, false, coverage{since: 1000, reason: Lost}, unknown(Lost)},
+		{"coverage begins 1 ms inside", 1099, 0, 1099, false, coverage{since: 1000, reason: Lost},
+			unknown(Lost)},
 		{"evicted", 1050, 0, 1050, false, coverage{since: 1000, reason: Evicted}, unknown(Evicted)},
 		{"both lines: new", 1000, 1050, 1000, false, fromBeginning, fresh},
 		{"both lines: duplicate", 1000, 1050, 1000, true, fromBeginning, dup},
 		{"by the row it has left the window", 1000, 1100, 1000, true, fromBeginning, unknown(Clock)},
 		{"by the row it is late", 1000, 1101, 1000, false, fromBeginning, unknown(Clock)},
-		{"by the row the window is covered", 1050, 1200, 0, false, coverage{since: 1000, reason: Cold}, unknown(Clock)},
-		{"the reasons differ", 1050, 1200, 1051, false, coverage{since: 1000, reason: Cold}, unknown(Clock)},
+		{"by the row the window is covered", 1050, 1200, 0, false, coverage{since: 1000, reason: Cold},
+			unknown(Clock)},
+		{"the reasons differ", 1050, 1200, 1051, false, coverage{since: 1000, reason: Cold},
+			unknown(Clock)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := clock{now: tt.now, first: 1, times: firstTimes, high: tt.high}
-			got := decide(c, tt.t, step{known: tt.t > 0}, tt.found, m, tt.cov, window.Of(100*time.Millisecond))
+			got := decide(c, tt.t, step{known: tt.t > 0}, tt.found, m, tt.cov,
+				window.Of(100*time.Millisecond))
 			require.Equal(t, tt.want, got)
 		})
 	}
@@ -75,7 +79,8 @@ func TestFault_C16_ForeverNeverExpires(t *testing.T) {
 	require.Equal(t, Duplicate, got.Verdict)
 	got = decide(c, 1, step{known: true}, false, marker{}, fromBeginning, window.Forever)
 	require.Equal(t, New, got.Verdict, "nothing is late")
-	got = decide(c, 1, step{known: true}, false, marker{}, coverage{since: 1, reason: Cold}, window.Forever)
+	got = decide(c, 1, step{known: true}, false, marker{}, coverage{since: 1, reason: Cold},
+		window.Forever)
 	require.Equal(t, Unknown, got.Verdict, "a hole never leaves the window")
 }
 
@@ -171,11 +176,12 @@ func TestFault_D03_NoID(t *testing.T) {
 	}
 	require.NoError(t, s.n.Update(func(b *Batch) error {
 		for i := range 3 { // passed, without one being taken for another
-			err := b.Pass(Record{At: t0, Origin: Position{TopicID: ID{1}, Offset: int64(i)}}, func(tx *Tx) error {
-				require.Zero(t, tx.Decision())
-				_, err := tx.Add([]byte("passed"), 1)
-				return err
-			})
+			err := b.Pass(Record{At: t0, Origin: Position{TopicID: ID{1}, Offset: int64(i)}},
+				func(tx *Tx) error {
+					require.Zero(t, tx.Decision())
+					_, err := tx.Add([]byte("passed"), 1)
+					return err
+				})
 			require.NoError(t, err)
 		}
 		return nil
@@ -256,9 +262,10 @@ func TestFault_D10_BuffersAreTheCallers(t *testing.T) {
 	require.NoError(t, s.n.Update(func(b *Batch) error {
 		for i, c := range "abab" {
 			id[3], val[4] = byte(c), byte(c)
-			d, err := b.Do(Record{ID: id, At: t0, Origin: Position{TopicID: ID{1}, Offset: int64(i)}}, func(tx *Tx) error {
-				return errors.Join(tx.Set(id, val), tx.Stage(val))
-			})
+			d, err := b.Do(Record{ID: id, At: t0, Origin: Position{TopicID: ID{1}, Offset: int64(i)}},
+				func(tx *Tx) error {
+					return errors.Join(tx.Set(id, val), tx.Stage(val))
+				})
 			require.NoError(t, err)
 			require.Equal(t, i < 2, d.Verdict == New)
 			id[3], val[4] = 'z', 'z'
@@ -300,9 +307,11 @@ func TestFault_D06_F13_NamespacesShareNothing(t *testing.T) {
 func TestFault_C15_ClockOutlivesARestart(t *testing.T) {
 	fs, off := vfs.NewMem(), int64(0)
 	see := func(id string, at time.Duration) Decision { // in an opening of its own
-		st, err := open("store", &Options{Now: func() time.Time { return t0.Add(time.Hour) }}, seams{fs: fs})
+		st, err := open("store", &Options{Now: func() time.Time { return t0.Add(time.Hour) }},
+			seams{fs: fs})
 		require.NoError(t, err)
-		n, err := st.Namespace("a", &NamespaceOptions{Window: window.Of(time.Minute), MaxAdvance: time.Second})
+		n, err := st.Namespace("a", &NamespaceOptions{Window: window.Of(time.Minute),
+			MaxAdvance: time.Second})
 		require.NoError(t, err)
 		r := rec(id, off, at)
 		if at < 0 {
@@ -322,7 +331,8 @@ func TestFault_C15_ClockOutlivesARestart(t *testing.T) {
 	require.Equal(t, New, see("jump", time.Hour).Verdict)
 	require.Equal(t, Clock, see("early", -1).Reason, "the row stands")
 	require.Equal(t, New, see("sound", time.Second).Verdict)
-	require.Equal(t, timeOf(t0.Add(time.Second).UnixMilli()), see("jump", -1).First, "the row is given up")
+	require.Equal(t, timeOf(t0.Add(time.Second).UnixMilli()), see("jump", -1).First,
+		"the row is given up")
 }
 
 // R5: an offset is below L only in its own log.
@@ -419,6 +429,10 @@ func TestNamespace_PendingOrder(t *testing.T) {
 		return err
 	}))
 	var got []string
-	require.NoError(t, s.n.Pending(func(o Output) error { got = append(got, string(o.Data)); return nil }))
+	require.NoError(t, s.n.Pending(func(o Output) error {
+		got = append(got,
+			string(o.Data))
+		return nil
+	}))
 	require.Equal(t, []string{"first", "second", "third"}, got)
 }

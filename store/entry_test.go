@@ -36,12 +36,14 @@ func TestFault_D04_D05_StoredIDs(t *testing.T) {
 	for _, tt := range tests {
 		text := string(appendIdent(nil, []byte(tt.id)))
 		require.Equal(t, tt.kind, text[0]&7, tt.name)
-		require.True(t, strings.HasSuffix(tt.id, text[len(text)-tt.size:]) == (tt.kind == kindRaw), tt.name)
+		require.True(t, strings.HasSuffix(tt.id, text[len(text)-tt.size:]) == (tt.kind == kindRaw),
+			tt.name)
 		require.Empty(t, seen[text], tt.name)
 		seen[text] = tt.name
 	}
 	sum := sha256.Sum256([]byte(long))
-	require.NotContains(t, seen, string(appendIdent(nil, sum[:])), "a digest is never equal to a raw ID")
+	require.NotContains(t, seen, string(appendIdent(nil, sum[:])),
+		"a digest is never equal to a raw ID")
 }
 
 // Hashes only find a place: IDs whose whole hash is the same stay two IDs, in

@@ -43,9 +43,9 @@ func Example() {
 	// handle o-2
 }
 
-// How is a store opened and closed?
+// How is a store opened and closed? (Without InMemory it is on disk.)
 func ExampleOpen() {
-	st, err := store.Open("orders.firstseen", &store.Options{InMemory: true}) // without InMemory: on disk
+	st, err := store.Open("orders.firstseen", &store.Options{InMemory: true})
 	check(err)
 	fmt.Println(st.Err())
 	check(st.Close())
@@ -243,7 +243,8 @@ func ExamplePosition() {
 	defer func() { check(st.Close()) }()
 	n, err := st.Namespace("orders", nil)
 	check(err)
-	r := store.Record{ID: []byte("o-1"), At: noon, Origin: store.Position{TopicID: store.ID{1}, Offset: 7}}
+	r := store.Record{ID: []byte("o-1"), At: noon,
+		Origin: store.Position{TopicID: store.ID{1}, Offset: 7}}
 	for range 2 {
 		d, err := n.Do(r, nil)
 		fmt.Println(d.Verdict, err)

@@ -17,9 +17,11 @@ func FuzzEntry(f *testing.F) {
 	f.Add([]byte("id"), int64(1), int64(2), int64(3), int64(4), []byte{})
 	f.Add([]byte("0189d7a4-5b2f-7c3e-8d4a-9b6c5e4f3a2b"), int64(math.MaxInt64), int64(math.MinInt64),
 		int64(-1), int64(math.MaxInt64), []byte{0x80})
-	f.Add(bytes.Repeat([]byte{0}, 300), int64(0), int64(0), int64(0), int64(0), bytes.Repeat([]byte{0xff}, 30))
+	f.Add(bytes.Repeat([]byte{0}, 300), int64(0), int64(0), int64(0), int64(0),
+		bytes.Repeat([]byte{0xff}, 30))
 	f.Fuzz(func(t *testing.T, id []byte, first, offset, baseFirst, baseOffset int64, rest []byte) {
-		b := base{origin: Position{TopicID: ID{1}, Partition: 2, Offset: baseOffset, LeaderEpoch: 3}, first: baseFirst}
+		b := base{origin: Position{TopicID: ID{1}, Partition: 2, Offset: baseOffset, LeaderEpoch: 3},
+			first: baseFirst}
 		if len(id) > 0 {
 			text := appendIdent(nil, id)
 			m := marker{first: first, origin: b.origin}
@@ -52,7 +54,8 @@ func FuzzIdent(f *testing.F) {
 	f.Add([]byte(uuid), raw)
 	f.Add([]byte(uuid), []byte("0189D7A4-5B2F-7C3E-8D4A-9B6C5E4F3A2B"))
 	f.Add([]byte(uuid), []byte("0189d7a4-5b2f-7c3e-8d4a-9b6c5e4f3a2c"))
-	f.Add([]byte("0189d7a4_5b2f-7c3e-8d4a-9b6c5e4f3a2b"), []byte("0189d7a4-5b2f-7c3e-8d4a-9b6c5e4f3a-b"))
+	f.Add([]byte("0189d7a4_5b2f-7c3e-8d4a-9b6c5e4f3a2b"),
+		[]byte("0189d7a4-5b2f-7c3e-8d4a-9b6c5e4f3a-b"))
 	f.Add(bytes.Repeat([]byte("x"), 256), bytes.Repeat([]byte("x"), 257))
 	f.Add([]byte{0}, []byte{0, 0})
 	f.Add([]byte("a\xff\x00"), []byte("a\xff"))
@@ -62,7 +65,8 @@ func FuzzIdent(f *testing.F) {
 		}
 		x, y := appendIdent(nil, a), appendIdent(nil, b)
 		require.Equal(t, bytes.Equal(a, b), bytes.Equal(x, y))
-		require.False(t, len(x) < len(y) && bytes.HasPrefix(y, x), "an entry begins with its own text only")
+		require.False(t, len(x) < len(y) && bytes.HasPrefix(y, x),
+			"an entry begins with its own text only")
 		require.Equal(t, len(x), textLen(append(x, b...)), "the text tells its length")
 		require.LessOrEqual(t, len(x), maxRaw+2)
 		require.LessOrEqual(t, textLen(a), len(a))
@@ -78,7 +82,8 @@ func FuzzIdent(f *testing.F) {
 
 // Keys are equal exactly if their parts are, and lie in the order of their parts.
 func FuzzKey(f *testing.F) {
-	f.Add(uint32(1), uint64(2), byte(0), uint32(3), uint32(1), uint64(2), byte(1), uint32(0), []byte("k"), []byte{})
+	f.Add(uint32(1), uint64(2), byte(0), uint32(3), uint32(1), uint64(2), byte(1), uint32(0),
+		[]byte("k"), []byte{})
 	f.Add(uint32(math.MaxUint32), uint64(math.MaxUint64), byte(255), uint32(math.MaxUint32),
 		uint32(0), uint64(0), byte(0), uint32(0), []byte{0xff}, []byte{0xff, 0xff})
 	f.Fuzz(func(t *testing.T, ns uint32, seg uint64, part byte, i uint32,
@@ -88,7 +93,8 @@ func FuzzKey(f *testing.F) {
 			bytes.Compare(tableKey(nil, ns, seg, part, i), tableKey(nil, ns2, seg2, part2, i2)))
 		require.Equal(t, cmp.Or(parts, cmp.Compare(part, part2)),
 			bytes.Compare(runKey(ns, seg, uint64(part)), runKey(ns2, seg2, uint64(part2))))
-		require.Equal(t, cmp.Or(parts, cmp.Compare(i, i2)), bytes.Compare(outKey(ns, seg, i), outKey(ns2, seg2, i2)))
+		require.Equal(t, cmp.Or(parts, cmp.Compare(i, i2)),
+			bytes.Compare(outKey(ns, seg, i), outKey(ns2, seg2, i2)))
 		require.Equal(t, cmp.Or(cmp.Compare(ns, ns2), bytes.Compare(user, user2)),
 			bytes.Compare(stateKey(ns, user), stateKey(ns2, user2)), "D05, D06")
 		require.Equal(t, bytes.Compare(user, user2),
@@ -107,8 +113,10 @@ func FuzzKey(f *testing.F) {
 func FuzzHead(f *testing.F) {
 	h := newHead()
 	f.Add(h.append(nil))
-	h.flow = flow{hasPos: true, pos: Position{TopicID: ID{1}, Partition: 2, Offset: 3, LeaderEpoch: -1},
-		clock: clock{now: 4, first: 5, times: 8, jumps: 6, low: 7, high: 8}, cov: coverage{since: 9, reason: Cold}}
+	h.flow = flow{hasPos: true, pos: Position{TopicID: ID{1}, Partition: 2, Offset: 3,
+		LeaderEpoch: -1},
+		clock: clock{now: 4, first: 5, times: 8, jumps: 6, low: 7, high: 8},
+		cov:   coverage{since: 9, reason: Cold}}
 	h.committed = &Committed{Offset: 10, LeaderEpoch: -1, Tag: "tag"}
 	f.Add(h.append(nil))
 	f.Add([]byte{headFormat, 0xff, 9, 200})

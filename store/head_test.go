@@ -10,7 +10,8 @@ import (
 func TestHead_RoundTrip(t *testing.T) {
 	full := head{
 		flow: flow{
-			hasPos: true, pos: Position{TopicID: ID{1, 2}, Partition: math.MaxInt32, Offset: math.MaxInt64, LeaderEpoch: -1},
+			hasPos: true, pos: Position{TopicID: ID{1, 2}, Partition: math.MaxInt32,
+				Offset: math.MaxInt64, LeaderEpoch: -1},
 			clock: clock{now: 1, first: 2, times: 8, jumps: 999, low: 3, high: math.MaxInt64},
 			cov:   coverage{open: true, since: math.MinInt64, reason: Lost},
 		},

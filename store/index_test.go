@@ -73,7 +73,8 @@ type twins struct {
 }
 
 func (w *twins) id() ident {
-	return keyed(appendIdent(nil, fmt.Appendf(nil, "id-%d", rapid.IntRange(0, w.ids).Draw(w.t, "id"))), w.st.secret)
+	return keyed(appendIdent(nil, fmt.Appendf(nil, "id-%d",
+		rapid.IntRange(0, w.ids).Draw(w.t, "id"))), w.st.secret)
 }
 
 // segments answer as a plain map does, through batches, rollbacks, spills, drops,

@@ -149,5 +149,6 @@ func (s *story) status() string {
 	if !st.Coverage.Since.IsZero() {
 		cov = fmt.Sprintf("since %s (%s)", since0(st.Coverage.Since), st.Coverage.Reason)
 	}
-	return fmt.Sprintf("next offset %d, clock %s, coverage %s\n", st.Position.Offset, since0(st.Clock), cov)
+	return fmt.Sprintf("next offset %d, clock %s, coverage %s\n", st.Position.Offset,
+		since0(st.Clock), cov)
 }
