@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,12 +63,16 @@ func realInput(t *testing.T) *input {
 // them meanwhile.
 func (in *input) produce(t *testing.T) {
 	t.Helper()
+	// What is under way fits the tool's heap, however slow the broker is.
+	config := filepath.Join(t.TempDir(), "producer.properties")
+	require.NoError(t, os.WriteFile(config, []byte("buffer.memory=1048576\n"+
+		"max.block.ms=600000\ndelivery.timeout.ms=600000\n"), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
 	injected := make(chan error, 1)
 	go func() { injected <- in.inject(ctx) }()
 	out := in.Tool(t, "org.apache.kafka.tools.VerifiableProducer",
 		"--bootstrap-server", strings.Join(in.Brokers(), ","), "--topic", in.topic,
-		"--max-messages", strconv.Itoa(inputRecords), "--throughput", "-1",
+		"--max-messages", strconv.Itoa(inputRecords), "--throughput", "-1", "--command-config", config,
 		"--repeating-keys", strconv.Itoa(inputKeys))
 	require.Contains(t, out, `"acked":`+strconv.Itoa(inputRecords))
 	require.NoError(t, <-injected)
