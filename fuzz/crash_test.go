@@ -18,7 +18,7 @@ import (
 // were acknowledged and at most the one in progress, and must then come to the
 // same end as the script without a crash.
 
-func TestFault_A03_A04_CrashAtEveryWrite(t *testing.T) {
+func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 	for seed := range uint64(atMost(4, 1)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 6))

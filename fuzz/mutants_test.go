@@ -24,18 +24,21 @@ type mutant struct {
 // edit is one change of a file.
 type edit struct{ file, old, new string }
 
-const crashes = "^TestFault_A03_A04_CrashAtEveryWrite$"
+const crashes = "^TestFault_A03_A04_A09_CrashAtEveryWrite$"
 
 var mutants = []mutant{
 	{
 		name: "marker before the effect", // A07
 		file: "store/batch.go",
-		old: "	if d.Verdict != Duplicate {\n" +
-			"		if err := b.call(r.Origin, d, fn); err != nil {\n			return d, err\n		}\n	}\n" +
+		old:  "	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)\n",
+		new: "	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)\n" +
+			"	if d.Verdict != Duplicate {\n		was := b.head.flow\n		b.head.flow = f\n" +
+			"		b.accept(id, r.Origin, s, older)\n		b.head.flow = was\n	}\n",
+		also: []edit{{
+			"store/batch.go",
+			"	b.settle(f, s, r.Origin)\n	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n	}\n",
 			"	b.settle(f, s, r.Origin)\n",
-		new: "	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n" +
-			"		if err := b.call(r.Origin, d, fn); err != nil {\n			return d, err\n		}\n	}\n" +
-			"	b.settle(f, s, r.Origin)\n",
+		}},
 		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",
 	},
 	{
@@ -233,7 +236,8 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 			require.NoError(t, err)
 			text = string(b)
 		}
-		require.Equal(t, 1, strings.Count(text, e.old), "%s: the mistake does not fit the code:\n%s", e.file, e.old)
+		require.Equal(t, 1, strings.Count(text, e.old),
+			"%s has changed: make the mistake anew, in the code as it is now, for\n%s", e.file, e.old)
 		texts[path] = strings.Replace(text, e.old, e.new, 1)
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
@@ -246,7 +250,7 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 	b, err := json.Marshal(overlay)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, b, 0o600))
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-count=1", "-timeout=90s",
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-count=1", "-failfast", "-timeout=5m",
 		"-run", m.run, "./"+m.pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", inMutant+"=1")
