@@ -128,14 +128,62 @@ func FuzzHead(f *testing.F) {
 			require.True(t, ok)
 			require.Equal(t, h, again)
 		}
-		if v, ok := parseFacts(b); ok {
-			require.Equal(t, b, v.append(nil))
+		if r, ok := parseStoreRecord(b); ok {
+			require.Equal(t, b, r.append(nil))
 		}
-		if r, ok := parseRow(b, 1); ok {
-			again, ok := parseRow(r.append(nil), 1)
+	})
+}
+
+// A row is read back with its markers in order, and proves to be the same.
+func FuzzRow(f *testing.F) {
+	f.Add([]byte("a"), []byte("b"), int64(1), int64(2), int64(3), []byte{})
+	f.Add([]byte("a"), []byte("a"), int64(math.MinInt64), int64(math.MaxInt64), int64(-1), make([]byte, baseSize+3))
+	f.Add([]byte{0xff}, bytes.Repeat([]byte{0}, 300), int64(0), int64(0), int64(0), []byte{0x80})
+	f.Fuzz(func(t *testing.T, a, b []byte, first, offset, older int64, rest []byte) {
+		const secret = 5
+		var r row
+		for i, id := range [][]byte{a, b} {
+			if len(id) > 0 {
+				o := Position{TopicID: ID{1}, Partition: 2, Offset: offset + int64(i), LeaderEpoch: -1}
+				r.add(rowMarker{keyed(appendIdent(nil, id), secret), marker{first, o}, older})
+			}
+		}
+		if len(a) > 0 && bytes.Equal(a, b) {
+			require.Len(t, r.list, 1, "the only one of its ID")
+		}
+		stored := r.append(nil)
+		got, ok := parseRow(stored, secret)
+		require.True(t, ok)
+		require.Equal(t, r.list, got.list)
+		require.Equal(t, r.ledger(secret), got.ledger(secret))
+		if len(stored) > 0 {
+			_, ok = parseRow(stored[:len(stored)-1], secret)
+			require.False(t, ok, "a row that ends early")
+		}
+		if r, ok := parseRow(rest, secret); ok {
+			again, ok := parseRow(r.append(nil), secret)
 			require.True(t, ok)
 			require.Equal(t, r.list, again.list)
 		}
-		parseStoreRecord(b)
+	})
+}
+
+// The facts of a segment have one form only.
+func FuzzFacts(f *testing.F) {
+	v := facts{
+		num: 1, opened: 3, low: 4, high: math.MaxInt64, all: ledger{5, 6, 7}, superseded: ledger{8, 9, 10},
+		base:  base{Position{TopicID: ID{1}, Partition: 2, Offset: 3, LeaderEpoch: -1}, math.MinInt64},
+		pages: 11, words: 12, filterSum: math.MaxUint64,
+	}
+	f.Add(v.append(nil))
+	f.Add(v.append(nil)[1:])
+	f.Add(append(v.append(nil), 0))
+	f.Add(make([]byte, factsSize))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, ok := parseFacts(b)
+		require.Equal(t, len(b) == factsSize && b[0] == factsFormat, ok)
+		if ok {
+			require.Equal(t, b, v.append(nil))
+		}
 	})
 }
