@@ -31,7 +31,7 @@ func (s script) answered(got []store.Decision) script {
 // changes nothing.
 func TestMetamorphic_Layout(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := drawScript(t, drawSettings(t), 1200)
+		s := drawScript(t, drawSettings(t), 600)
 		plain := play(t, layout{Batch: 50, Seed: 1}, s)
 		play(t, drawLayout(t), s.answered(plain[0]))
 	})
@@ -56,7 +56,7 @@ func TestMetamorphic_Interleaving(t *testing.T) {
 // decisions, shifted.
 func TestMetamorphic_TimeShift(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, l := drawScript(t, drawSettings(t), 1200), drawLayout(t)
+		s, l := drawScript(t, drawSettings(t), 600), drawLayout(t)
 		got := play(t, l, s)
 		by := time.Duration(rapid.Int64Range(1, 1e9).Draw(t, "shift ms")) * time.Millisecond
 		shift := func(at time.Time) time.Time {
@@ -79,7 +79,7 @@ func TestMetamorphic_TimeShift(t *testing.T) {
 // Every ID replaced by another of its own: the same decisions.
 func TestMetamorphic_RenamedIDs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s, l := drawScript(t, drawSettings(t), 1200), drawLayout(t)
+		s, l := drawScript(t, drawSettings(t), 600), drawLayout(t)
 		renamed := s.answered(play(t, l, s)[0])
 		kind, names := rapid.IntRange(0, 4).Draw(t, "other kind"), map[string]string{}
 		for i := range renamed.steps {
