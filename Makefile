@@ -25,7 +25,7 @@ demo: build ## run the main job on an embedded broker: what is lost and doubled,
 	bin/firstseen demo
 
 test: ## run the tests; RACE=1 adds the race detector, which needs a C compiler
-	$(GO) test $(race) ./...
+	$(GO) test $(race) -timeout 20m ./...
 
 test-kafka: ## run the tests against a real Kafka; needs a JDK and Maven
 	internal/kafkatest/test.sh $(race)
