@@ -260,7 +260,8 @@ func (d *driver) check(t require.TestingT, n int) {
 				return nil
 			})
 		}))
-		require.True(t, maps.Equal(p.state, state), "I1: %s after %d steps\nwant %q\ngot  %q", name, n, p.state, state)
+		require.True(t, maps.Equal(p.state, state),
+			"I1: %s after %d steps\nwant %q\ngot  %q", name, n, p.state, state)
 
 		var pending []store.Output
 		require.NoError(t, ns.Pending(func(o store.Output) error {

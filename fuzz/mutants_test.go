@@ -258,8 +258,8 @@ func (m mutant) test(t *testing.T, root string) (string, error) {
 	b, err := json.Marshal(overlay)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, b, 0o600))
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file, "-count=1", "-vet=off", "-failfast", "-timeout=5m",
-		"-run", m.run, "./"+m.pkg)
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", file,
+		"-count=1", "-vet=off", "-failfast", "-timeout=5m", "-run", m.run, "./"+m.pkg)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", inMutant+"=1")
 	out, err := cmd.CombinedOutput()
