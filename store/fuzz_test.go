@@ -137,7 +137,8 @@ func FuzzHead(f *testing.F) {
 // A row is read back with its markers in order, and proves to be the same.
 func FuzzRow(f *testing.F) {
 	f.Add([]byte("a"), []byte("b"), int64(1), int64(2), int64(3), []byte{})
-	f.Add([]byte("a"), []byte("a"), int64(math.MinInt64), int64(math.MaxInt64), int64(-1), make([]byte, baseSize+3))
+	f.Add([]byte("a"), []byte("a"), int64(math.MinInt64), int64(math.MaxInt64), int64(-1),
+		make([]byte, baseSize+3))
 	f.Add([]byte{0xff}, bytes.Repeat([]byte{0}, 300), int64(0), int64(0), int64(0), []byte{0x80})
 	f.Fuzz(func(t *testing.T, a, b []byte, first, offset, older int64, rest []byte) {
 		const secret = 5
@@ -171,7 +172,8 @@ func FuzzRow(f *testing.F) {
 // The facts of a segment have one form only.
 func FuzzFacts(f *testing.F) {
 	v := facts{
-		num: 1, opened: 3, low: 4, high: math.MaxInt64, all: ledger{5, 6, 7}, superseded: ledger{8, 9, 10},
+		num: 1, opened: 3, low: 4, high: math.MaxInt64,
+		all: ledger{5, 6, 7}, superseded: ledger{8, 9, 10},
 		base:  base{Position{TopicID: ID{1}, Partition: 2, Offset: 3, LeaderEpoch: -1}, math.MinInt64},
 		pages: 11, words: 12, filterSum: math.MaxUint64,
 	}

@@ -48,7 +48,8 @@ func TestExact_ResetAtEveryGrowth(t *testing.T) {
 	const secret = 9
 	b := base{origin: Position{TopicID: ID{1}}}
 	put := func(x *exact, i, offset int) {
-		_, ok := x.put(hashedIdent(i, secret), b, marker{origin: Position{TopicID: ID{1}, Offset: int64(offset)}})
+		m := marker{origin: Position{TopicID: ID{1}, Offset: int64(offset)}}
+		_, ok := x.put(hashedIdent(i, secret), b, m)
 		require.True(t, ok)
 	}
 	for _, kept := range []int{0, 1, 10, 11, 20, 21, 41, 83, 166, 332} {
