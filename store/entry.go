@@ -94,6 +94,20 @@ func (b base) parseMarker(e []byte) (marker, int) {
 	return m, n + k
 }
 
+// markerLen returns the length of what follows the ID text of an entry, its two
+// numbers, without reading them; 0 when it is damaged.
+func markerLen(e []byte) int {
+	ends := 0
+	for i, c := range e {
+		if c < 0x80 {
+			if ends++; ends == 2 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
 // find returns the last entry of an ID among entries in arrival order, the
 // content of a page. A page that does not parse to its end is damaged.
 func (b base) find(page, text []byte) (m marker, found, ok bool) {
@@ -102,12 +116,15 @@ func (b base) find(page, text []byte) (m marker, found, ok bool) {
 		if n == 0 {
 			return marker{}, false, false
 		}
-		v, k := b.parseMarker(page[n:])
+		k := markerLen(page[n:])
 		if k == 0 {
 			return marker{}, false, false
 		}
 		if bytes.Equal(page[:n], text) {
-			m, found = v, true
+			if m, k = b.parseMarker(page[n:]); k == 0 {
+				return marker{}, false, false
+			}
+			found = true
 		}
 		page = page[n+k:]
 	}
