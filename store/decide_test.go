@@ -436,3 +436,65 @@ func TestNamespace_PendingOrder(t *testing.T) {
 	}))
 	require.Equal(t, []string{"first", "second", "third"}, got)
 }
+
+// R2: the last accepted counts, also when it is the older by its F (out of a row
+// that the clock followed), its segment ends first, and a restart lies between.
+func TestNamespace_LastAcceptedCountsAfterARestart(t *testing.T) {
+	const minute = time.Minute
+	fs := vfs.NewMem()
+	var st *Store
+	var n *Namespace
+	reopen := func() {
+		if st != nil {
+			require.NoError(t, st.Close())
+		}
+		var err error
+		now := func() time.Time { return t0.Add(48 * time.Hour) }
+		st, err = open("store", &Options{Now: now}, seams{fs: fs})
+		require.NoError(t, err)
+		n, err = st.Namespace("a", &NamespaceOptions{Window: window.Hour})
+		require.NoError(t, err)
+	}
+	off, epoch := int64(0), int32(0)
+	see := func(id string, at time.Duration) Decision {
+		r := rec(id, off, at)
+		if at < 0 {
+			r.At = time.Time{}
+		}
+		r.Origin.LeaderEpoch = epoch // a new one closes the segment
+		d, err := n.Do(r, nil)
+		require.NoError(t, err)
+		off++
+		return d
+	}
+	reopen()
+	defer func() { require.NoError(t, st.Close()) }()
+	for i := range 8 {
+		see(fmt.Sprint("warm-", i), 0)
+	}
+	require.NoError(t, n.Update(func(b *Batch) error {
+		for i := range 998 {
+			_, err := b.Do(rec(fmt.Sprint("row-", i), off, 600*minute), nil)
+			require.NoError(t, err)
+			off++
+		}
+		return nil
+	}))
+	see("x", 720*minute)   // by the row: F is two hours ahead of where the clock follows to
+	see("row", 600*minute) // the 1,000th jump
+	require.Equal(t, Duplicate, see("x", -1).Verdict)
+	epoch++
+	see("sound-1", 600*minute)
+	see("jump", 840*minute)
+	require.Equal(t, Clock, see("x", -1).Reason) // accepted again, by the clock: F = 600 min
+	see("sound-2", 600*minute)
+	epoch++
+	see("next", 600*minute)
+	reopen()
+	for at := 600 * minute; at <= 661*minute; at += 7 * minute {
+		see(fmt.Sprint("tick-", at), at)
+	}
+	see("tick", 661*minute)
+	see("tock", 661*minute)
+	require.Equal(t, New, see("x", -1).Verdict)
+}
