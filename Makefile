@@ -45,7 +45,7 @@ fuzz: ## run every fuzz target of every package in turn, FUZZTIME=20s each
 	while read -r package target; do \
 	  echo "$$package $$target"; \
 	  for try in 1 2; do \
-	    out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" 2>&1 </dev/null) \
+	    out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" 2>&1 </dev/null) \
 	      && { printf '%s\n' "$$out" | tail -n 2; continue 2; }; \
 	    printf '%s\n' "$$out"; \
 	    case "$$out" in *"Failing input"*) exit 1 ;; *"context deadline exceeded"*) ;; *) exit 1 ;; esac; \

@@ -107,7 +107,7 @@ func guarded(fn func() error) (err error) {
 }
 
 // write calls fn, which writes, on a goroutine that is abandoned when it does
-// not end by the timeout. A fault of any kind, found meanwhile by whichever
+// not end by the timeout and a tenth of it. A fault of any kind, found meanwhile by whichever
 // goroutine, is its error: nothing is acknowledged by a store that has one.
 func (f *fault) write(deed string, timeout time.Duration, fn func() error) error {
 	if err := f.get(); err != nil {
@@ -115,17 +115,22 @@ func (f *fault) write(deed string, timeout time.Duration, fn func() error) error
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- guarded(fn) }()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
 	var err error
 	select {
 	case err = <-ended:
-		if errors.Is(err, ErrPoisoned) {
-			f.set(err)
-		}
 	case <-f.done:
-	case <-timer.C:
-		f.set(fmt.Errorf("%w: %s: no answer from the disk within %v", ErrPoisoned, deed, timeout))
+	case <-time.After(timeout):
+		// A process that was stopped and goes on finds both the deadline
+		// passed and the write done, or about to be.
+		select {
+		case err = <-ended:
+		case <-f.done:
+		case <-time.After(timeout / 10):
+			err = fmt.Errorf("%w: %s: no answer from the disk within %v", ErrPoisoned, deed, timeout)
+		}
+	}
+	if errors.Is(err, ErrPoisoned) {
+		f.set(err)
 	}
 	if fault := f.get(); fault != nil {
 		return fault
