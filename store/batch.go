@@ -74,7 +74,8 @@ func (b *Batch) ident(id []byte) (ident, int) {
 
 // Do decides one record. For a duplicate fn is not called. Otherwise fn handles
 // the record; when it returns nil, the record is accepted: its marker, and what
-// fn wrote and staged, are in the batch. fn may be nil.
+// fn wrote and staged, are in the batch. fn may be nil. It writes through its Tx
+// and must not call the batch.
 //
 // An error of fn is returned as it is, beside the Decision, and nothing of the
 // record remains; records above it are then refused with ErrGapAfterFailure
