@@ -16,16 +16,6 @@ const (
 	chunksMax = 1 << (32 - chunkBits)
 )
 
-// mark is how far an arena was filled at some moment.
-type mark struct{ chunk, off int }
-
-func (a *arena) mark() mark {
-	if len(a.chunks) == 0 {
-		return mark{}
-	}
-	return mark{len(a.chunks) - 1, len(a.chunks[len(a.chunks)-1])}
-}
-
 // room returns the last chunk with space for n more bytes, and the place where
 // they will stand. ok is false when the arena is full.
 func (a *arena) room(n int) (tail []byte, place uint32, ok bool) {
@@ -52,26 +42,61 @@ func (a *arena) at(place uint32) []byte {
 	return a.chunks[place>>chunkBits][place&(chunkMax-1):]
 }
 
-// truncate forgets what was added since m.
-func (a *arena) truncate(m mark) {
-	for i := m.chunk + 1; i < len(a.chunks); i++ {
-		a.size -= int64(cap(a.chunks[i]))
+// moved says where entries of another arena stand after take: those at places
+// below end are found at their place + by, modulo 2^32.
+type moved struct{ end, by uint32 }
+
+// take appends the entries of another arena, whole. ok is false when they do
+// not fit; the arena is then of no use any more.
+func (a *arena) take(from *arena, moves []moved) (_ []moved, ok bool) {
+	for c, chunk := range from.chunks {
+		for off := 0; off < len(chunk); {
+			rest := chunk[off:]
+			tail, place, ok := a.room(entryLen(rest))
+			if !ok {
+				return nil, false
+			}
+			n := len(rest)
+			if space := cap(tail) - len(tail); n > space {
+				n = entriesWithin(rest, space)
+			}
+			a.fill(append(tail, rest[:n]...))
+			src := uint32(c)<<chunkBits | uint32(off)
+			off += n
+			moves = append(moves, moved{uint32(c)<<chunkBits + uint32(off), place - src})
+		}
 	}
-	if len(a.chunks) > 0 {
-		clear(a.chunks[min(m.chunk+1, len(a.chunks)):])
-		a.chunks = a.chunks[:m.chunk+1]
-		a.chunks[m.chunk] = a.chunks[m.chunk][:m.off]
+	return moves, true
+}
+
+// entriesWithin returns how many bytes of entries, whole ones, fit into space.
+func entriesWithin(entries []byte, space int) int {
+	n := 0
+	for n < len(entries) {
+		size := entryLen(entries[n:])
+		if n+size > space {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// clear forgets all entries and keeps one chunk for the next ones.
+func (a *arena) clear() {
+	if len(a.chunks) > 1 {
+		c := int(min(a.size, chunkMax))
+		a.chunks, a.size = append(a.chunks[:0], make([]byte, 0, c)), int64(c)
+	}
+	if len(a.chunks) == 1 {
+		a.chunks[0] = a.chunks[0][:0]
 	}
 }
 
-// appendSince appends to dst what was added since m.
-func (a *arena) appendSince(dst []byte, m mark) []byte {
-	for i := m.chunk; i < len(a.chunks); i++ {
-		from := 0
-		if i == m.chunk {
-			from = m.off
-		}
-		dst = append(dst, a.chunks[i][from:]...)
+// appendTo appends all entries to dst.
+func (a *arena) appendTo(dst []byte) []byte {
+	for _, chunk := range a.chunks {
+		dst = append(dst, chunk...)
 	}
 	return dst
 }

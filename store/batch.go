@@ -349,12 +349,14 @@ func (b *Batch) commit() error {
 		must(w.Set(outKey(n.num, b.head.sequence, uint32(i)), o.append(nil), nil))
 	}
 	must(w.Set(nsKey(kindHead, n.num), b.head.append(nil), nil))
-	return n.s.fault.write("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {
+	wait := n.s.fault.start("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {
 		if err := n.s.db.Apply(w, pebble.Sync); err != nil {
 			return err
 		}
 		return w.Close()
 	})
+	n.index.absorb() // while the disk works
+	return wait()
 }
 
 func timeOf(ms int64) time.Time {

@@ -30,28 +30,31 @@ func (s *Store) excised(ns uint32, seg uint64) {
 	n.gone = append(n.gone, seg)
 }
 
-// relieve keeps the budget after a batch of n, whose owner calls it: n itself
-// gives up first, then namespaces that nobody owns just now.
+// relieve keeps the budget after a batch of n, whose owner calls it: first what
+// is in memory beside a table goes, then tables are written. n itself gives up
+// first, then namespaces that nobody owns just now.
 func (s *Store) relieve(n *Namespace) {
 	excess := s.memory.Load() - s.opts.Memory
-	if excess <= 0 {
-		return
-	}
-	if excess = n.index.relieve(excess); excess <= 0 {
-		return
-	}
-	s.mu.Lock()
-	others := slices.Collect(maps.Values(s.byNumber))
-	s.mu.Unlock()
-	for _, o := range others {
+	for _, give := range []func(index, int64) int64{index.release, index.relieve} {
 		if excess <= 0 {
 			return
 		}
-		if o != n && o.tryOwn() {
-			if o.loaded {
-				excess = o.index.relieve(excess)
+		if excess = give(n.index, excess); excess <= 0 {
+			return
+		}
+		s.mu.Lock()
+		others := slices.Collect(maps.Values(s.byNumber))
+		s.mu.Unlock()
+		for _, o := range others {
+			if excess <= 0 {
+				return
 			}
-			<-o.owner
+			if o != n && o.tryOwn() {
+				if o.loaded {
+					excess = give(o.index, excess)
+				}
+				<-o.owner
+			}
 		}
 	}
 }

@@ -75,6 +75,9 @@ func (s *Store) release() error {
 	go func() {
 		ended <- guarded(func() error {
 			var err error
+			for w := range s.writing {
+				err = errors.Join(err, w.remove())
+			}
 			if s.db != nil {
 				err = s.db.Close()
 			}

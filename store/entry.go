@@ -94,6 +94,20 @@ func (b base) parseMarker(e []byte) (marker, int) {
 	return m, n + k
 }
 
+// entryLen returns the length of the entry at the start of e, 0 when it is
+// damaged.
+func entryLen(e []byte) int {
+	n := textLen(e)
+	if n == 0 {
+		return 0
+	}
+	k := markerLen(e[n:])
+	if k == 0 {
+		return 0
+	}
+	return n + k
+}
+
 // markerLen returns the length of what follows the ID text of an entry, its two
 // numbers, without reading them; 0 when it is damaged.
 func markerLen(e []byte) int {

@@ -2,19 +2,27 @@ package store
 
 import (
 	"bytes"
+	"runtime"
 )
 
-// exact holds the markers of a segment that is not in a table on disk yet: it
-// answers without reading. It is written by the namespace's owner alone until
-// its segment closes, and never changes afterwards.
+// exact holds markers that are in no table on disk, or in memory beside it: it
+// answers without reading. A batch fills one of its own for every segment it
+// touches; once it is durable the segment absorbs it.
 type exact struct {
 	arena arena
 	table table
+	moves []moved // scratch
 }
 
 func newExact(expect int) *exact { return &exact{table: tableFor(expect)} }
 
 func (x *exact) bytes() int64 { return x.arena.size + x.table.bytes() }
+
+// clear forgets everything and keeps the memory for the next batch.
+func (x *exact) clear() {
+	x.arena.clear()
+	x.table.clear()
+}
 
 // slot returns the index of the slot of an ID, -1 when there is none.
 func (x *exact) slot(id ident) int {
@@ -31,40 +39,108 @@ func (x *exact) slot(id ident) int {
 	return -1
 }
 
+// find returns the entry of an ID, nil when there is none.
+func (x *exact) find(id ident) []byte {
+	i := x.slot(id)
+	if i < 0 {
+		return nil
+	}
+	return x.arena.at(placeOf(x.table.slots[i]))
+}
+
 // put appends an entry and points the ID's slot at it. before is the entry that
 // the slot pointed at, nil when the ID is new here. ok is false, with nothing
-// changed, when there is no room: the segment has to close.
+// changed, when there is no room.
 func (x *exact) put(id ident, b base, m marker) (before []byte, ok bool) {
 	tail, place, ok := x.arena.room(len(id.text) + 20)
 	if !ok {
 		return nil, false
 	}
-	i := x.slot(id)
-	if i >= 0 {
-		before = x.arena.at(placeOf(x.table.slots[i]))
-		x.table.slots[i] = slotOf(tagOf(id.hash.Hi), place)
-	} else if !x.add(slotOf(tagOf(id.hash.Hi), place)) {
-		return nil, false
+	if before, ok = x.point(tagOf(id.hash.Hi), place, id.text); ok {
+		x.arena.fill(b.appendEntry(tail, id.text, m))
 	}
-	x.arena.fill(b.appendEntry(tail, id.text, m))
-	return before, true
+	return before, ok
 }
 
-// add inserts a slot, in a larger table when it has to be.
-func (x *exact) add(slot uint64) bool {
-	if overloaded(x.table.n+1, x.table.bits) {
+// point makes the slot of an ID point at a place, in a larger table when it has
+// to be. before is the entry that it pointed at, nil when there was no slot.
+func (x *exact) point(tag, place uint32, text []byte) (before []byte, ok bool) {
+	for {
+		for i := x.table.home(tag); i < len(x.table.slots); i++ {
+			s := x.table.slots[i]
+			if s == 0 {
+				if overloaded(x.table.n+1, x.table.bits) {
+					break
+				}
+				x.table.slots[i] = slotOf(tag, place)
+				x.table.n++
+				return nil, true
+			}
+			if uint32(s>>32) == tag {
+				if e := x.arena.at(placeOf(s)); bytes.HasPrefix(e, text) {
+					x.table.slots[i] = slotOf(tag, place)
+					return e, true
+				}
+			}
+		}
 		if x.table.bits == tableMax {
-			return false
+			return nil, false
 		}
 		x.table = x.table.grown()
 	}
-	for !x.table.insert(slot) {
-		if x.table.bits == tableMax {
-			return false
-		}
+}
+
+// absorb takes over all entries of another exact and calls replaced for every
+// entry of this one that a newer one of the same ID replaces. It goes through
+// the other's slots, in the order of hashes, a group at a time, so that the
+// cache misses of a group overlap.
+func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
+	var ok bool
+	if x.moves, ok = x.arena.take(&from.arena, x.moves[:0]); !ok {
+		return false
+	}
+	for overloaded(x.table.n+from.table.n, x.table.bits) && x.table.bits < tableMax {
 		x.table = x.table.grown()
 	}
-	return true
+	var warm uint64
+	var near [group]uint64
+	n := 0
+	flush := func() bool {
+		for _, s := range near[:n] {
+			warm += x.table.slots[x.table.home(uint32(s>>32))]
+		}
+		for _, s := range near[:n] {
+			place := placeOf(s)
+			for _, m := range x.moves {
+				if place < m.end {
+					place += m.by
+					break
+				}
+			}
+			e := x.arena.at(place)
+			before, ok := x.point(uint32(s>>32), place, e[:textLen(e)])
+			if !ok {
+				return false
+			}
+			if before != nil {
+				replaced(before)
+			}
+		}
+		n = 0
+		return true
+	}
+	for _, s := range from.table.slots {
+		if s == 0 {
+			continue
+		}
+		near[n] = s
+		if n++; n == group && !flush() {
+			return false
+		}
+	}
+	ok = flush()
+	runtime.KeepAlive(warm)
+	return ok
 }
 
 // each calls fn for every entry in arrival order: its ID, its marker and the
@@ -76,25 +152,11 @@ func (x *exact) each(b base, secret uint64, fn func(id ident, m marker, place ui
 			if size == 0 {
 				return false
 			}
-			text := chunk[off : off+n]
-			fn(ident{text: text, hash: hashText(text, secret)}, m, uint32(c)<<chunkBits|uint32(off))
+			fn(keyed(chunk[off:off+n], secret), m, uint32(c)<<chunkBits|uint32(off))
 			off += size
 		}
 	}
 	return true
-}
-
-// reset forgets what was added since m and builds the table anew.
-func (x *exact) reset(m mark, b base, secret uint64) {
-	x.arena.truncate(m)
-	x.table = newTable(x.table.bits)
-	x.each(b, secret, func(id ident, _ marker, place uint32) {
-		if i := x.slot(id); i >= 0 {
-			x.table.slots[i] = slotOf(tagOf(id.hash.Hi), place)
-			return
-		}
-		x.add(slotOf(tagOf(id.hash.Hi), place))
-	})
 }
 
 // keyed returns the ident of an ID's text.

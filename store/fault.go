@@ -110,35 +110,42 @@ func guarded(fn func() error) (err error) {
 // not end by the timeout and a tenth of it. A fault of any kind, found meanwhile by whichever
 // goroutine, is its error: nothing is acknowledged by a store that has one.
 func (f *fault) write(deed string, timeout time.Duration, fn func() error) error {
+	return f.start(deed, timeout, fn)()
+}
+
+// start begins what write does and returns what waits for its end.
+func (f *fault) start(deed string, timeout time.Duration, fn func() error) (wait func() error) {
 	if err := f.get(); err != nil {
-		return err
+		return func() error { return err }
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- guarded(fn) }()
-	var err error
-	select {
-	case err = <-ended:
-	case <-f.done:
-	case <-time.After(timeout):
-		// A process that was stopped and goes on finds both the deadline
-		// passed and the write done, or about to be.
+	return func() error {
+		var err error
 		select {
 		case err = <-ended:
 		case <-f.done:
-		case <-time.After(timeout / 10):
-			err = fmt.Errorf("%w: %s: no answer from the disk within %v", ErrPoisoned, deed, timeout)
+		case <-time.After(timeout):
+			// A process that was stopped and goes on finds both the deadline
+			// passed and the write done, or about to be.
+			select {
+			case err = <-ended:
+			case <-f.done:
+			case <-time.After(timeout / 10):
+				err = fmt.Errorf("%w: %s: no answer from the disk within %v", ErrPoisoned, deed, timeout)
+			}
 		}
+		if errors.Is(err, ErrPoisoned) {
+			f.set(err)
+		}
+		if fault := f.get(); fault != nil {
+			return fault
+		}
+		if err != nil {
+			return fmt.Errorf("store: %s: %w", deed, err)
+		}
+		return nil
 	}
-	if errors.Is(err, ErrPoisoned) {
-		f.set(err)
-	}
-	if fault := f.get(); fault != nil {
-		return fault
-	}
-	if err != nil {
-		return fmt.Errorf("store: %s: %w", deed, err)
-	}
-	return nil
 }
 
 // read calls fn, which reads, and tells damage from other failures. A read

@@ -90,7 +90,7 @@ func TestFilter_AbsentIDCostsNoRead(t *testing.T) {
 	const full, sealed = 10_000, 4
 	fs := &readsFS{FS: vfs.NewMem()}
 	begin := func() (*Store, *Namespace) {
-		s, err := open("store", nil, seams{fs: fs, limits: limits{full: full, small: 1}})
+		s, err := open("store", nil, seams{fs: fs, limits: limits{full: full, small: 1, merge: mergeAbove}})
 		require.NoError(t, err)
 		n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
 		require.NoError(t, err)

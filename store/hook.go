@@ -1,13 +1,18 @@
 package store
 
-import "github.com/firstseen/firstseen/internal/storehook"
+import (
+	"cmp"
+
+	"github.com/firstseen/firstseen/internal/storehook"
+)
 
 func init() {
 	storehook.Open = func(dir string, opts any, h storehook.Hooks) (any, error) {
 		o, _ := opts.(*Options)
 		sm := seams{fs: h.FS}
 		if h.FullSegment > 0 {
-			sm.limits = limits{full: h.FullSegment, small: h.SmallSegment}
+			h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
+			sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
 		}
 		return open(dir, o, sm)
 	}

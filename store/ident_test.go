@@ -27,7 +27,7 @@ func TestFault_D04_D05_AnyBytesAreAnID(t *testing.T) {
 		t.Run(fmt.Sprint("full=", full), func(t *testing.T) {
 			fs, next := vfs.NewMem(), int64(0)
 			for round, want := range []Verdict{New, Duplicate, Duplicate} {
-				s, err := open("store", nil, seams{fs: fs, limits: limits{full: full, small: 1}})
+				s, err := open("store", nil, seams{fs: fs, limits: limits{full: full, small: 1, merge: mergeAbove}})
 				require.NoError(t, err)
 				n, err := s.Namespace("a", nil)
 				require.NoError(t, err)

@@ -7,7 +7,8 @@ import "github.com/cockroachdb/pebble/v2"
 // tests hold against it.
 //
 // A batch begins, looks up and accepts, stages what it changed, and ends by
-// committed or rollback. All of it is for the namespace's owner alone.
+// absorb and committed, or by rollback. All of it is for the namespace's owner
+// alone.
 type index interface {
 	// begin starts a batch. durable is the clock as it stands on disk.
 	begin(durable clock) error
@@ -30,16 +31,25 @@ type index interface {
 	// sum is the ledger of everything that is live once the batch is durable.
 	sum() ledger
 
-	// next is the number of the next segment; it goes up only.
+	// next is the place of the next segment; it goes up only.
 	next() uint64
 
-	// committed ends a batch that is durable, rollback one that never was.
+	// absorb takes the batch's markers into the segments, while the batch is
+	// being written: readers beside the owner wait until it ends.
+	absorb()
+
+	// A batch ends by committed when it is durable, by rollback when nothing of
+	// it was written, and by failed when writing it failed after absorb: the
+	// index is then of no use any more.
 	committed()
 	rollback()
+	failed()
 
-	// adopt and relieve serve the store's budget between batches: adopt lets
-	// go of what has a table now; relieve gives memory up until excess bytes
-	// are gone or on their way, and returns what is left of excess.
+	// adopt, release and relieve serve the store's budget between batches:
+	// adopt lets tables answer; release gives up what is in memory beside a
+	// table, and relieve has tables written, until excess bytes are gone or on
+	// their way. They return what is left of excess.
 	adopt()
+	release(excess int64) int64
 	relieve(excess int64) int64
 }

@@ -8,12 +8,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// prepared is what a batch knows of IDs before it decides them.
+// prepared is what a batch knows of IDs before it decides them: where the
+// segments, which do not change while a batch runs, have them.
 type prepared struct {
-	below uint64 // answers hold for segments with numbers below this
 	found []found
 	maybe []maybe
-	warm  uint64 // keeps the loads that warm the open table from being removed
+	warm  uint64 // keeps the loads that warm a table from being removed
 }
 
 // found is the newest hit for one ID.
@@ -29,23 +29,15 @@ type maybe struct {
 	page uint32
 }
 
-func (p *prepared) reset() { p.found, p.maybe, p.below = p.found[:0], p.maybe[:0], 0 }
+func (p *prepared) reset() { p.found, p.maybe = p.found[:0], p.maybe[:0] }
 
 // group is how many IDs are probed side by side: their cache misses overlap.
 const group = 64
 
-// prepare looks IDs up in everything but the open segment, segment after
-// segment, newest first, and brings the open one's slots near.
-//
-// Answers stay right for the whole batch: segments below the open one change
-// only between batches.
+// prepare looks IDs up, segment after segment, newest first.
 func (x *segments) prepare(ids []ident) {
-	p := &x.ready
+	p := &x.batch.ready
 	p.reset()
-	p.below = x.count
-	if x.open != nil {
-		p.below = x.open.num
-	}
 	p.found = slices.Grow(p.found, len(ids))[:len(ids)]
 	clear(p.found)
 	for from := 0; from < len(ids); from += group {
@@ -56,33 +48,40 @@ func (x *segments) prepare(ids []ident) {
 	}
 }
 
+// probe asks what is in memory for a group of IDs. An ID that a newer segment
+// knows for certain is settled. A kept segment's filter answers for IDs that
+// it has not, which are most, and is a tenth of its exact table.
 func (x *segments) probe(ids []ident, at int) {
-	p := &x.ready
-	if x.open != nil {
-		t := &x.open.exact.table
-		for i := range ids {
-			p.warm += t.slots[t.home(tagOf(ids[i].hash.Hi))]
-		}
-	}
+	p := &x.batch.ready
+	hits := p.found[at : at+len(ids)]
 	for n := len(x.list) - 1; n >= 0; n-- {
 		g := x.list[n]
-		if g.num >= p.below {
-			continue
-		}
-		if g.exact != nil {
+		if g.table == nil {
+			t := &g.exact.table
 			for i := range ids {
-				if f := &p.found[at+i]; f.seg == 0 {
+				p.warm += t.slots[t.home(tagOf(ids[i].hash.Hi))]
+			}
+			for i := range ids {
+				if hits[i].seg == 0 {
 					if m, ok := g.find(ids[i]); ok {
-						*f = found{m, g.num + 1}
+						hits[i] = found{m, g.num + 1}
 					}
 				}
 			}
 			continue
 		}
+		filter := g.table.filter
 		for i := range ids {
-			// An ID found in a newer exact segment is settled.
-			if p.found[at+i].seg == 0 && g.table.filter.maybe(ids[i].hash) {
+			p.warm += filter.words[filter.block(ids[i].hash)]
+		}
+		for i := range ids {
+			if hits[i].seg != 0 || !filter.maybe(ids[i].hash) {
+				continue
+			}
+			if g.exact == nil {
 				p.maybe = append(p.maybe, maybe{at + i, g, pageOf(ids[i].hash.Hi, g.pages)})
+			} else if m, ok := g.find(ids[i]); ok {
+				hits[i] = found{m, g.num + 1}
 			}
 		}
 	}
@@ -92,7 +91,7 @@ func (x *segments) probe(ids []ident, at int) {
 // iterator, from the last key to the first: towards higher keys Pebble would
 // try a few steps before it seeks, and each step may load a block for nothing.
 func (x *segments) readMaybes(ids []ident) error {
-	p := &x.ready
+	p := &x.batch.ready
 	slices.SortFunc(p.maybe, func(a, b maybe) int {
 		return cmp.Or(cmp.Compare(b.g.num, a.g.num), cmp.Compare(b.page, a.page))
 	})
@@ -113,36 +112,17 @@ func (x *segments) readMaybes(ids []ident) error {
 	return nil
 }
 
-// readPage looks an ID up in one page of a sealed segment.
+// readPage looks an ID up in one page of a sealed segment, with the batch's
+// iterator.
 func (x *segments) readPage(g *segment, page uint32, id ident) (m marker, ok bool, err error) {
 	err = x.s.fault.read("look an ID up", func() error {
-		if x.iter == nil {
-			from := nsKey(kindPage, x.ns)
-			it, err := x.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
-			if err != nil {
+		if x.batch.iter == nil {
+			if x.batch.iter, err = x.pages(); err != nil {
 				return err
 			}
-			x.iter = it
 		}
-		var buf [18]byte
-		key := tableKey(buf[:0], x.ns, g.num, partPage, page)
-		if !x.iter.SeekGE(key) || string(x.iter.Key()) != string(key) {
-			// A miss is an answer only when there was no error, and never for
-			// a page: even an empty one is written.
-			if err := x.iter.Error(); err != nil {
-				return err
-			}
-			return corruptf("namespace %d, segment %d: page %d is missing", x.ns, g.num, page)
-		}
-		content, err := x.iter.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		var whole bool
-		if m, ok, whole = g.base.find(content, id.text); !whole {
-			return corruptf("namespace %d, segment %d: page %d is damaged", x.ns, g.num, page)
-		}
-		return nil
+		m, ok, err = x.findIn(x.batch.iter, g, page, id)
+		return err
 	})
 	if err != nil {
 		return marker{}, false, fmt.Errorf("namespace %d: %w", x.ns, err)
@@ -150,14 +130,47 @@ func (x *segments) readPage(g *segment, page uint32, id ident) (m marker, ok boo
 	return m, ok, nil
 }
 
-func (x *segments) lookup(id ident, at int) (marker, bool, error) {
-	ready := at >= 0 && at < len(x.ready.found)
-	for n := len(x.list) - 1; n >= 0; n-- {
-		g := x.list[n]
-		if ready && g.num < x.ready.below {
-			f := x.ready.found[at]
-			return f.marker, f.seg != 0, nil
+// pages returns an iterator over the tables of the namespace.
+func (x *segments) pages() (*pebble.Iterator, error) {
+	from := nsKey(kindPage, x.ns)
+	return x.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+}
+
+// findIn looks an ID up in one page.
+func (x *segments) findIn(it *pebble.Iterator, g *segment, page uint32, id ident) (m marker, ok bool, err error) {
+	var buf [18]byte
+	key := tableKey(buf[:0], x.ns, g.num, partPage, page)
+	if !it.SeekGE(key) || string(it.Key()) != string(key) {
+		// A miss is an answer only when there was no error, and never for
+		// a page: even an empty one is written.
+		if err := it.Error(); err != nil {
+			return m, false, err
 		}
+		return m, false, corruptf("namespace %d, segment %d: page %d is missing", x.ns, g.num, page)
+	}
+	content, err := it.ValueAndErr()
+	if err != nil {
+		return m, false, err
+	}
+	m, ok, whole := g.facts.find(content, id.text)
+	if !whole {
+		return m, false, corruptf("namespace %d, segment %d: page %d is damaged", x.ns, g.num, page)
+	}
+	return m, ok, nil
+}
+
+func (x *segments) lookup(id ident, at int) (marker, bool, error) {
+	b := &x.batch
+	for _, r := range slices.Backward(b.runs) {
+		if m, ok := r.find(id); ok {
+			return m, true, nil
+		}
+	}
+	if at >= 0 && at < len(b.ready.found) {
+		f := &b.ready.found[at]
+		return f.marker, f.seg != 0, nil
+	}
+	for _, g := range slices.Backward(x.list) {
 		if g.exact != nil {
 			if m, ok := g.find(id); ok {
 				return m, true, nil

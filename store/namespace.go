@@ -90,10 +90,10 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 	if len(n.row.list) > 0 {
 		b.row = n.row.clone()
 	}
-	kept := false
+	done := false
 	defer func() {
 		b.ended.Store(true)
-		if !kept {
+		if !done {
 			n.index.rollback()
 		}
 	}()
@@ -101,10 +101,12 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		return err
 	}
 	if b.dirty {
+		done = true
 		if err := b.commit(); err != nil {
+			n.index.failed()
+			n.index, n.loaded = nil, false // what is on disk is read again
 			return err
 		}
-		kept = true
 		n.keep(b)
 	}
 	n.total.addAll(b.counts)

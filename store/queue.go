@@ -11,14 +11,14 @@ import (
 )
 
 // queue does what no batch should wait for: writing tables and removing them.
-// One goroutine, in order: a table is never removed before it was ingested.
+// One goroutine: a table is never removed while it is being ingested, and not
+// ingested once its segment is dead.
 type queue struct {
 	stop chan struct{}
 	done chan struct{}
 
 	mu      sync.Mutex
-	jobs    []func() error
-	busy    bool
+	jobs    []job
 	wake    chan struct{} // closed when a job comes
 	changed chan struct{} // closed when a job has ended
 	failing error         // of the job that is tried again, nil when none
@@ -36,10 +36,19 @@ func newQueue() *queue {
 	}
 }
 
-func (q *queue) add(job func() error) {
+// job is work for the queue.
+type job struct {
+	do     func() error
+	failed bool // and is tried again
+}
+
+// errMore is returned by a job that has done a part of its work.
+var errMore = errors.New("store: the job goes on")
+
+func (q *queue) add(do func() error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.jobs = append(q.jobs, job)
+	q.jobs = append(q.jobs, job{do: do})
 	q.signal(&q.wake)
 }
 
@@ -57,20 +66,21 @@ func (q *queue) state() (changed <-chan struct{}, failing error) {
 	return q.changed, q.failing
 }
 
-// run works until stop closes. A job that fails is tried again, with back-off,
-// before any other: order is what makes the queue right.
+// run works until stop closes. A job that is not done goes behind the others,
+// and so does one that failed, so that what would give space back is not kept
+// waiting by what found none. When all that is left has failed, it waits.
 func (q *queue) run() {
 	defer close(q.done)
-	delay := retryFirst
+	delay, failures := retryFirst, 0
 	for {
 		q.mu.Lock()
-		var job func() error
+		var j job
 		if len(q.jobs) > 0 {
-			job, q.busy = q.jobs[0], true
+			j = q.jobs[0]
 		}
 		wake := q.wake
 		q.mu.Unlock()
-		if job == nil {
+		if j.do == nil {
 			select {
 			case <-wake:
 				continue
@@ -78,17 +88,27 @@ func (q *queue) run() {
 				return
 			}
 		}
-		err := job()
+		err := j.do()
 		q.mu.Lock()
-		q.failing, q.busy = err, false
-		if err == nil {
-			q.jobs[0] = nil
-			q.jobs = q.jobs[1:]
+		q.jobs[0] = job{}
+		q.jobs = q.jobs[1:]
+		switch {
+		case err == nil && j.failed:
+			q.failing, delay, failures = nil, retryFirst, 0
+		case errors.Is(err, errMore):
+			q.jobs = append(q.jobs, j)
+		case err != nil:
+			q.jobs = append(q.jobs, job{j.do, true})
+			q.failing = err
+			failures++
 		}
+		waiting := failures >= max(1, len(q.jobs))
 		q.signal(&q.changed)
 		q.mu.Unlock()
-		if err == nil {
-			delay = retryFirst
+		if errors.Is(err, ErrPoisoned) || errors.Is(err, ErrCorrupt) {
+			return // the store has stopped
+		}
+		if !waiting {
 			select {
 			case <-q.stop:
 				return
@@ -96,11 +116,8 @@ func (q *queue) run() {
 				continue
 			}
 		}
-		if errors.Is(err, ErrPoisoned) || errors.Is(err, ErrCorrupt) {
-			return // the store has stopped
-		}
 		timer := time.NewTimer(delay)
-		delay = min(2*delay, retryMost)
+		delay, failures = min(2*delay, retryMost), 0
 		select {
 		case <-timer.C:
 		case <-q.stop:
@@ -128,8 +145,7 @@ func (q *queue) drain() error {
 }
 
 // spillJob writes the table of a frozen segment and ingests it, unless the
-// segment has died meanwhile. A file that could not be synced is never synced
-// again: every try writes a new one.
+// segment has died meanwhile.
 func (s *Store) spillJob(ns uint32, g *segment) func() error {
 	try := 0
 	return func() error {
@@ -137,27 +153,31 @@ func (s *Store) spillJob(ns uint32, g *segment) func() error {
 			return nil
 		}
 		try++
-		path := s.fs.PathJoin(s.spillDir(), spillName(ns, g.num, try))
-		t, err := g.spill(s.fs, path, ns, s.secret, s.tables)
+		w, err := s.spill(ns, g, try)
 		if err != nil {
-			if errors.Is(err, ErrCorrupt) {
-				s.fault.set(err)
-			}
-			return fmt.Errorf("write the table of segment %d of namespace %d: %w", g.num, ns, err)
+			return fmt.Errorf("write the table of segment %d of namespace %d: %w", g.num, ns, s.fault.found(err))
 		}
 		if g.dead.Load() {
-			return s.fs.Remove(path)
+			return w.remove()
 		}
-		err = s.fault.write("ingest a table", s.opts.CommitTimeout, func() error {
-			return s.db.Ingest(context.Background(), []string{path})
-		})
-		if err != nil {
-			return errors.Join(err, s.fs.Remove(path))
+		if err := s.ingest(w); err != nil {
+			return err
 		}
-		g.spilled.Store(t)
+		g.spilled.Store(w.sealed())
 		s.settle(ns)
 		return nil
 	}
+}
+
+// ingest makes a table part of the database, or removes its file.
+func (s *Store) ingest(w *tableWriter) error {
+	err := s.fault.write("ingest a table", s.opts.CommitTimeout, func() error {
+		return s.db.Ingest(context.Background(), []string{w.path})
+	})
+	if err != nil {
+		return w.failed(err)
+	}
+	return nil
 }
 
 // exciseJob removes the table of a dropped segment. Its dead record goes with

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -76,7 +77,7 @@ type loader struct {
 
 func (l *loader) load() (*segments, error) {
 	n := l.n
-	for _, read := range []func() error{l.catalogue, l.deadRecords, l.tables, l.runs} {
+	for _, read := range []func() error{l.catalogue, l.deadRecords, l.tables, l.replaced, l.runs} {
 		if err := read(); err != nil {
 			return nil, err
 		}
@@ -89,7 +90,7 @@ func (l *loader) load() (*segments, error) {
 		if g.exact == nil && g.table == nil {
 			return nil, corruptf("namespace %q: segment %d is in the catalogue and has no table", n.name, g.num)
 		}
-		if g.num >= x.count {
+		if placeOfNum(g.num) >= x.count {
 			return nil, corruptf("namespace %q: segment %d is newer than its head, which ends at %d", n.name, g.num, x.count)
 		}
 		x.list = append(x.list, g)
@@ -102,7 +103,7 @@ func (l *loader) load() (*segments, error) {
 			n.name, sum.n, n.head.sum.n)
 	}
 	slices.SortFunc(x.list, func(a, b *segment) int { return int(int64(a.num - b.num)) })
-	if last := len(x.list) - 1; last >= 0 && x.list[last].exact != nil {
+	if last := len(x.list) - 1; last >= 0 && x.list[last].table == nil {
 		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
 		x.open.bucketEnd = x.buckets.AtMillis(x.open.opened).EndMillis()
 	}
@@ -117,7 +118,7 @@ func (l *loader) catalogue() error {
 		if !ok {
 			return corruptf("namespace %q: an entry of its catalogue does not parse", l.n.name)
 		}
-		l.segments[f.num] = &segment{facts: f, seed: f.base.seed(l.n.s.secret)}
+		l.segments[f.num] = &segment{facts: f, seeds: f.seedsOf(l.n.s.secret)}
 		return nil
 	})
 }
@@ -183,15 +184,15 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 	}
 	g := l.segments[num]
 	if g == nil {
+		g = &segment{facts: f, seeds: f.seedsOf(n.s.secret), uncatalogued: true}
 		if runs, err := l.hasRuns(num); err != nil {
 			return err
-		} else if !runs {
+		} else if !runs && !g.merged() {
 			return corruptf("namespace %q: the table of segment %d belongs to nothing", n.name, num)
 		}
-		g = &segment{facts: f, seed: f.base.seed(n.s.secret), uncatalogued: true}
 		l.segments[num] = g
 	}
-	if g.facts != f {
+	if !bytes.Equal(g.facts.append(nil), v) {
 		return corruptf("namespace %q: segment %d is one thing in the catalogue and another in its table", n.name, num)
 	}
 	raw := make([]byte, 0, int(f.words)*8)
@@ -214,6 +215,32 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 		return err
 	}
 	g.table = &sealed{pages: f.pages, filter: newFilter(words), filterSum: f.filterSum}
+	return nil
+}
+
+// replaced finds the segments that a merged table replaces, and whose end is not
+// durable yet: the merged one wins, if it holds what they accepted.
+func (l *loader) replaced() error {
+	for _, g := range l.segments {
+		if !g.merged() || !g.uncatalogued {
+			continue
+		}
+		var sum ledger
+		for num, old := range l.segments {
+			if num < g.num && placeOfNum(num) >= g.from {
+				sum.add(old.all)
+				g.replaces = append(g.replaces, old)
+			}
+		}
+		if sum != g.all {
+			return corruptf("namespace %q: the merged segment %d does not hold what the merged ones do", l.n.name, g.num)
+		}
+	}
+	for _, g := range l.segments {
+		for _, old := range g.replaces {
+			delete(l.segments, old.num)
+		}
+	}
 	return nil
 }
 
@@ -242,12 +269,15 @@ func (l *loader) runs() error {
 		g := l.segments[num]
 		if g == nil {
 			g = &segment{
-				facts: facts{num: num, base: b, opened: opened, low: b.first, high: high},
-				seed:  b.seed(n.s.secret), exact: newExact(0),
+				facts: facts{
+					num: num, from: placeOfNum(num), bases: []base{b}, opened: opened, low: b.first, high: high,
+				},
+				exact: newExact(0),
 			}
+			g.seeds = g.seedsOf(n.s.secret)
 			l.segments[num] = g
 		}
-		if g.base != b || g.exact == nil && !g.uncatalogued {
+		if g.merged() || g.base() != b || g.table != nil && !g.uncatalogued {
 			return corruptf("namespace %q: a run of segment %d is not its own", n.name, num)
 		}
 		if proved[num] == nil {
@@ -264,24 +294,32 @@ func (l *loader) runs() error {
 		if g.all != *sum {
 			return corruptf("namespace %q: segment %d: its table does not hold what its runs do", n.name, num)
 		}
-		if g.exact != nil {
-			g.mark = g.exact.arena.mark()
-		}
 	}
 	return nil
 }
 
 // run takes the markers of one run.
 func (l *loader) run(g *segment, entries []byte, sum *ledger) error {
+	b, seed := g.base(), g.seeds[0]
 	for len(entries) > 0 {
-		text, m, size := g.base.parse(entries)
+		text, m, size := b.parse(entries)
 		if size == 0 {
 			return corruptf("namespace %q: a run of segment %d does not parse", l.n.name, g.num)
 		}
 		id := keyed(entries[:text], l.n.s.secret)
-		sum.add(proof(id.hash, m.first, m.origin.Offset, g.seed))
-		if g.exact != nil && !g.take(id, m, 0) {
-			return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
+		p := proof(id.hash, m.first, m.origin.Offset, seed)
+		sum.add(p)
+		if g.exact != nil {
+			before, ok := g.exact.put(id, b, m)
+			if !ok {
+				return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
+			}
+			if before != nil {
+				was, _ := b.parseMarker(before[text:])
+				g.superseded.add(proof(id.hash, was.first, was.origin.Offset, seed))
+			}
+			g.all.add(p)
+			g.low, g.high = min(g.low, m.first), max(g.high, m.first)
 		}
 		entries = entries[size:]
 	}

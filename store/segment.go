@@ -9,21 +9,23 @@ import (
 // still open. Its life, in this order:
 //
 //	open    markers come in; they stand in runs on disk and in exact
-//	closed  full, or its bucket is over; still the batch's, a rollback reopens it
-//	frozen  the batch is durable: read-only; may be spilled
-//	sealed  its table is ingested: pages on disk, a filter in memory
-//	dropped its newest marker has left the window
+//	closed  full, or its bucket is over
+//	frozen  the batch that closed it is durable: read-only; may be spilled
+//	kept    its table is ingested; exact still answers, while the budget allows
+//	sealed  pages on disk and a filter in memory answer
+//	dropped its newest marker has left the window, or a merge replaced it
 type segment struct {
 	facts
-	seed  uint64 // of proofs
-	exact *exact // nil once sealed
-	table *sealed
-	runs  uint64 // next run's sequence number
-	mark  mark   // up to here the entries stand in durable runs
+	seeds []uint64 // of proofs, one a base
+	exact *exact   // nil once sealed
+	table *sealed  // nil until its table is ingested
+	runs  uint64   // next run's sequence number
 
 	bucketEnd int64 // ms; from this C on, the bucket in which it was opened is over
 
-	uncatalogued bool // sealed, but the batch that says so is not durable yet
+	uncatalogued bool       // has a table, but the batch that says so is not durable yet
+	replaces     []*segment // by a merge, until that batch is durable
+	merging      *merge     // that reads it
 
 	// The queue's side. queued is the owner's; dead is set by the owner and
 	// spilled by the queue.
@@ -33,9 +35,14 @@ type segment struct {
 }
 
 // facts are what the catalogue and the header of a table say of a segment.
+//
+// A segment's number is the place where it stands in the order of acceptance,
+// and how often it was merged there: place<<16 | generation. A merged segment
+// takes the place of the newest that it replaces, so numbers keep the order.
 type facts struct {
 	num        uint64
-	base       base
+	from       uint64 // the oldest place it holds; its own unless it was merged
+	bases      []base // of its entries; more than one only after a merge
 	opened     int64  // C when it was opened
 	low, high  int64  // F of its markers; high also covers the older marker of a re-accepted ID
 	all        ledger // every marker that was accepted into it
@@ -44,6 +51,14 @@ type facts struct {
 	words      uint32 // of its filter
 	filterSum  uint64 // xxh3 of the filter
 }
+
+const generationBits = 16
+
+// placeOfNum returns the place of a segment number.
+func placeOfNum(num uint64) uint64 { return num >> generationBits }
+
+// merged reports whether the segment replaces others.
+func (f *facts) merged() bool { return f.num&(1<<generationBits-1) != 0 }
 
 // sealed is what answers for a segment whose table is on disk.
 type sealed struct {
@@ -62,33 +77,47 @@ func pageOf(hi uint64, pages uint32) uint32 {
 
 const factsFormat = 1
 
-const factsSize = 1 + 8 + baseSize + 3*8 + 2*24 + 4 + 4 + 8
-
 func (f *facts) append(dst []byte) []byte {
 	dst = append(dst, factsFormat)
-	dst = binary.BigEndian.AppendUint64(dst, f.num)
-	dst = f.base.append(dst)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(f.opened))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(f.low))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(f.high))
+	for _, v := range []uint64{f.num, f.from, uint64(f.opened), uint64(f.low), uint64(f.high)} {
+		dst = binary.BigEndian.AppendUint64(dst, v)
+	}
 	dst = f.all.append(dst)
 	dst = f.superseded.append(dst)
 	dst = binary.BigEndian.AppendUint32(dst, f.pages)
 	dst = binary.BigEndian.AppendUint32(dst, f.words)
-	return binary.BigEndian.AppendUint64(dst, f.filterSum)
+	dst = binary.BigEndian.AppendUint64(dst, f.filterSum)
+	for _, b := range f.bases {
+		dst = b.append(dst)
+	}
+	return dst
 }
 
 func parseFacts(b []byte) (f facts, ok bool) {
-	if len(b) != factsSize || b[0] != factsFormat {
+	d := decoder{b: b}
+	if d.byte() != factsFormat {
 		return f, false
 	}
-	d := decoder{b: b[1:]}
-	f.num = d.uint64()
-	f.base, d.b, _ = parseBase(d.b)
+	f.num, f.from = d.uint64(), d.uint64()
 	f.opened, f.low, f.high = int64(d.uint64()), int64(d.uint64()), int64(d.uint64())
 	f.all, f.superseded = d.ledger(), d.ledger()
 	f.pages, f.words, f.filterSum = d.uint32(), d.uint32(), d.uint64()
-	return f, !d.bad
+	for ok = true; ok && len(d.b) > 0; {
+		var v base
+		if v, d.b, ok = parseBase(d.b); ok {
+			f.bases = append(f.bases, v)
+		}
+	}
+	return f, ok && !d.bad && len(f.bases) > 0 && f.from <= placeOfNum(f.num)
+}
+
+// seedsOf returns the keys of the proofs of each base's markers.
+func (f *facts) seedsOf(secret uint64) []uint64 {
+	seeds := make([]uint64, len(f.bases))
+	for i, b := range f.bases {
+		seeds[i] = b.seed(secret)
+	}
+	return seeds
 }
 
 // expired reports whether every marker of the segment has left the window (R9).
@@ -97,51 +126,26 @@ func (s *segment) expired(now, first int64, r rules) bool {
 	return !r.w.ContainsMillis(max(s.high, first), now)
 }
 
-// take enters a marker. older is F of the marker that its ID had before, 0 when
-// none: the segment must not be dropped before that one is dead, or the older
-// one would stand as the last accepted again (R2).
-func (s *segment) take(id ident, m marker, older int64) bool {
-	before, ok := s.exact.put(id, s.base, m)
-	if !ok {
-		return false
-	}
-	if before != nil {
-		_, was, _ := s.base.parse(before)
-		s.superseded.add(proof(id.hash, was.first, was.origin.Offset, s.seed))
-	}
-	s.all.add(proof(id.hash, m.first, m.origin.Offset, s.seed))
-	s.low = min(s.low, m.first)
-	s.high = max(s.high, m.first, older)
-	return true
-}
+// base returns the base of a segment that was never merged.
+func (s *segment) base() base { return s.bases[0] }
 
-// find looks an ID up in a segment that is not sealed.
+// find looks an ID up in memory; the segment is not sealed.
 func (s *segment) find(id ident) (marker, bool) {
-	i := s.exact.slot(id)
-	if i < 0 {
+	e := s.exact.find(id)
+	if e == nil {
 		return marker{}, false
 	}
-	_, m, _ := s.base.parse(s.exact.arena.at(placeOf(s.exact.table.slots[i])))
+	m, _ := s.base().parseMarker(e[len(id.text):])
 	return m, true
 }
 
-// appendRun appends what came in since the last durable batch, as it stands on
-// disk:
-//
-//	base (40 B) | zigzag(opened - base.F) | zigzag(high - base.F) | entries
-func (s *segment) appendRun(dst []byte) []byte {
-	b := s.base.append(dst)
-	b = binary.AppendVarint(b, s.opened-s.base.first)
-	b = binary.AppendVarint(b, s.high-s.base.first)
-	return s.exact.arena.appendSince(b, s.mark)
-}
-
-// adopt makes the segment answer from its table, once the queue has written it.
+// adopt makes the segment answer from its table, and from memory while it is
+// kept, once the queue has written it.
 func (s *segment) adopt() {
 	t := s.spilled.Load()
-	if s.exact == nil || t == nil {
+	if s.table != nil || t == nil {
 		return
 	}
 	s.pages, s.words, s.filterSum = t.pages, uint32(len(t.filter.words)), t.filterSum
-	s.exact, s.table, s.uncatalogued = nil, t, true
+	s.table, s.uncatalogued = t, true
 }

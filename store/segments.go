@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,75 +31,78 @@ type segments struct {
 	rules   rules
 	buckets window.Buckets
 
+	// mu is held by the owner while it changes what follows, so that others may
+	// look IDs up: between two batches, and while a batch is written. The owner
+	// reads without it.
+	mu    sync.RWMutex
 	list  []*segment // by number; the open one is last
 	open  *segment   // nil: the next marker opens one
-	count uint64     // the next segment's number
+	count uint64     // the next segment's place
 	total ledger     // of every segment in list
 	bytes int64      // of exact segments, as counted in the store's budget
 
-	// The batch.
-	iter  *pebble.Iterator
-	drops []*segment // planned by the durable clock
-	undo  undo
-	ready prepared
-	run   []byte // scratch
+	batch batchIndex
 
 	// excised returns the dead segments whose tables are gone since it was last
 	// asked.
 	excised func() []uint64
 }
 
-// undo is what a rollback puts back.
-type undo struct {
-	segments int
-	open     *segment
-	facts    facts
-	mark     mark
-	runs     uint64
-	count    uint64
-	total    ledger
+// batchIndex is what a batch does to the index. Until it is durable nothing else
+// knows of it, so a rollback only forgets it.
+type batchIndex struct {
+	into   *segment   // where the next marker goes; nil: it opens a segment
+	count  uint64     // the next segment's place
+	runs   []*run     // oldest first, one a segment
+	drops  []*segment // planned by the durable clock
+	sealed []*segment // whose tables enter the catalogue with it
+	iter   *pebble.Iterator
+	ready  prepared
+
+	spare []*run // of earlier batches
+	value []byte // scratch
 }
 
 func (x *segments) begin(durable clock) error {
 	if err := x.backlog(); err != nil {
 		return err
 	}
-	x.undo = undo{segments: len(x.list), open: x.open, count: x.count, total: x.total}
-	if x.open != nil {
-		x.undo.facts, x.undo.mark, x.undo.runs = x.open.facts, x.open.exact.arena.mark(), x.open.runs
-	}
-	x.drops = x.drops[:0]
+	b := &x.batch
+	b.into, b.count = x.open, x.count
+	b.drops, b.sealed = b.drops[:0], b.sealed[:0]
 	for _, g := range x.list {
-		if g.expired(durable.now, durable.first, x.rules) {
-			x.drops = append(x.drops, g)
+		if g.expired(durable.now, durable.first, x.rules) && g.merging.cancel() {
+			b.drops = append(b.drops, g)
+			if g == b.into {
+				b.into = nil // it is over: the next marker opens another
+			}
 		}
-	}
-	if len(x.drops) > 0 && x.drops[len(x.drops)-1] == x.open {
-		x.open = nil // it is over: the next marker opens another
 	}
 	return nil
 }
 
 // adopt lets the tables that the queue has written answer from now on.
 func (x *segments) adopt() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, g := range x.list {
 		g.adopt()
 	}
+	x.adoptMerges()
 	x.recount()
 }
 
 // backlog waits until few enough segments wait for their table. What waits is
 // in memory and in runs, so nothing is lost by it; but it must have an end.
 func (x *segments) backlog() error {
-	timeout := time.NewTimer(x.s.opts.CommitTimeout)
-	defer timeout.Stop()
+	var timeout *time.Timer
 	for {
 		// Asked before counting: a table written in between is not waited for.
 		changed, failing := x.s.queue.state()
 		x.adopt()
 		waiting := 0
 		for _, g := range x.list {
-			if g.queued && g.exact != nil {
+			if g.queued && g.table == nil {
 				waiting++
 			}
 		}
@@ -109,9 +113,12 @@ func (x *segments) backlog() error {
 		if failing != nil {
 			return fmt.Errorf("%w: %w; make room, then go on", ErrBacklog, failing)
 		}
+		if timeout == nil {
+			timeout = time.NewTimer(x.s.opts.CommitTimeout)
+			defer timeout.Stop()
+		}
 		select {
 		case <-changed:
-			x.adopt()
 		case <-timeout.C:
 			return fmt.Errorf("%w: none was written within %v; the disk is too slow for this rate",
 				ErrBacklog, x.s.opts.CommitTimeout)
@@ -124,124 +131,180 @@ func (x *segments) backlog() error {
 }
 
 func (x *segments) accept(id ident, m marker, older, now int64) {
-	if x.open != nil && x.over(m, now) {
-		x.open = nil
+	b := &x.batch
+	if b.into == nil || x.over(m, now) {
+		x.grow(m, now)
 	}
-	for {
-		if x.open == nil {
-			x.grow(m, now)
-		}
-		was := x.open.all
-		if x.open.take(id, m, older) {
-			was.sub(x.open.all)
-			x.total.sub(was)
-			return
-		}
-		x.open = nil // no room around its slot: another segment has
+	for !x.runInto().take(id, m, older) {
+		x.grow(m, now) // no room around its slot: another segment has
 	}
 }
 
-// over reports whether the open segment ends before marker m, accepted at C now.
+// runInto returns the batch's run of the segment that markers go into.
+func (x *segments) runInto() *run {
+	b := &x.batch
+	if n := len(b.runs); n > 0 && b.runs[n-1].g == b.into {
+		return b.runs[n-1]
+	}
+	r := &run{exact: *newExact(0)}
+	if n := len(b.spare); n > 0 {
+		r, b.spare = b.spare[n-1], b.spare[:n-1]
+	}
+	r.begin(b.into)
+	b.runs = append(b.runs, r)
+	return r
+}
+
+// over reports whether the segment that markers go into ends before marker m,
+// accepted at C now.
 func (x *segments) over(m marker, now int64) bool {
-	g := x.open
-	if !g.base.fits(m.origin) || g.all.n >= uint64(x.s.limits.full) {
+	g := x.batch.into
+	n := g.all.n
+	if last := len(x.batch.runs) - 1; last >= 0 && x.batch.runs[last].g == g {
+		n = x.batch.runs[last].n()
+	}
+	if !g.base().fits(m.origin) || n >= uint64(x.s.limits.full) {
 		return true
 	}
 	if now < g.bucketEnd {
 		return false
 	}
-	return g.all.n >= uint64(x.s.limits.small) ||
+	return n >= uint64(x.s.limits.small) ||
 		!x.rules.w.IsForever() && now-g.opened > x.rules.w.Millis()/16
 }
 
 // grow opens a segment for marker m.
 func (x *segments) grow(m marker, now int64) {
-	expect := 0
-	if n := len(x.list); n > 0 && x.list[n-1].all.n >= uint64(x.s.limits.full) {
-		expect = x.s.limits.full // its like will come: no growing on the way
+	b := &x.batch
+	at := base{origin: m.origin, first: m.first}
+	g := &segment{
+		facts: facts{
+			num: b.count << generationBits, from: b.count, bases: []base{at},
+			opened: now, low: m.first, high: m.first,
+		},
+		bucketEnd: x.buckets.AtMillis(now).EndMillis(),
 	}
-	b := base{origin: m.origin, first: m.first}
-	x.open = &segment{
-		facts: facts{num: x.count, base: b, opened: now, low: m.first, high: m.first},
-		seed:  b.seed(x.s.secret),
-		exact: newExact(expect), bucketEnd: x.buckets.AtMillis(now).EndMillis(),
-	}
-	x.count++
-	x.list = append(x.list, x.open)
+	g.seeds = g.seedsOf(x.s.secret)
+	b.into = g
+	b.count++
 }
 
 func (x *segments) sum() ledger {
 	sum := x.total
-	for _, g := range x.drops {
+	for _, g := range x.batch.drops {
 		sum.sub(g.all)
+	}
+	for _, r := range x.batch.runs {
+		sum.add(r.all)
 	}
 	return sum
 }
 
-func (x *segments) next() uint64 { return x.count }
+func (x *segments) next() uint64 { return x.batch.count }
 
 // stage writes the batch's runs, the catalogue entries of new tables in place
 // of their runs, and the end of what is dropped.
-func (x *segments) stage(b *pebble.Batch) {
-	dropped := func(g *segment) bool { return slices.Contains(x.drops, g) }
+func (x *segments) stage(w *pebble.Batch) {
+	b := &x.batch
+	for _, r := range b.runs {
+		b.value = r.append(b.value[:0])
+		must(w.Set(runKey(x.ns, r.g.num, r.g.runs), b.value, nil))
+	}
+	for _, g := range b.drops {
+		x.stageDrop(w, g)
+	}
 	for _, g := range x.list {
-		switch {
-		case dropped(g):
-			x.stageDrop(b, g)
-		case g.exact != nil && g.exact.arena.mark() != g.mark:
-			x.run = g.appendRun(x.run[:0])
-			must(b.Set(runKey(x.ns, g.num, g.runs), x.run, nil))
-		case g.uncatalogued:
-			must(b.Set(segKey(kindCat, x.ns, g.num), g.append(nil), nil))
-			x.deleteRuns(b, g)
+		if g.uncatalogued && !slices.Contains(b.drops, g) {
+			b.sealed = append(b.sealed, g)
+			must(w.Set(segKey(kindCat, x.ns, g.num), g.append(nil), nil))
+			x.stageReplaced(w, g)
 		}
 	}
 	for _, num := range x.excised() {
-		must(b.Delete(segKey(kindDead, x.ns, num), nil))
+		must(w.Delete(segKey(kindDead, x.ns, num), nil))
 	}
 }
 
 // stageDrop deletes what is known of a segment. If it has, or may be getting, a
 // table, the dead record outlives the batch until the table is gone.
-func (x *segments) stageDrop(b *pebble.Batch, g *segment) {
-	if g.queued || g.exact == nil {
-		must(b.Delete(segKey(kindCat, x.ns, g.num), nil))
-		must(b.Set(segKey(kindDead, x.ns, g.num), nil, nil))
+func (x *segments) stageDrop(w *pebble.Batch, g *segment) {
+	if g.queued || g.table != nil {
+		must(w.Delete(segKey(kindCat, x.ns, g.num), nil))
+		must(w.Set(segKey(kindDead, x.ns, g.num), nil, nil))
 	}
-	if g.exact != nil || g.uncatalogued {
-		x.deleteRuns(b, g)
+	if g.table == nil || g.uncatalogued {
+		x.stageReplaced(w, g)
 	}
 }
 
-func (x *segments) deleteRuns(b *pebble.Batch, g *segment) {
-	from := segKey(kindRun, x.ns, g.num)
-	must(b.DeleteRange(from, after(from), nil))
+// stageReplaced deletes what a table stands for: its runs, or the segments that
+// were merged into it.
+func (x *segments) stageReplaced(w *pebble.Batch, g *segment) {
+	if !g.merged() {
+		from := segKey(kindRun, x.ns, g.num)
+		must(w.DeleteRange(from, after(from), nil))
+	}
+	for _, old := range g.replaces {
+		x.stageDrop(w, old)
+	}
+}
+
+// absorb takes mu, which committed gives back.
+func (x *segments) absorb() {
+	x.mu.Lock()
+	for _, r := range x.batch.runs {
+		g := r.g
+		if g.exact == nil {
+			expect := 0
+			if n := len(x.list); n > 0 && x.list[n-1].all.n >= uint64(x.s.limits.full) {
+				expect = x.s.limits.full // its like will come: no growing on the way
+			}
+			g.exact = newExact(expect)
+			x.list = append(x.list, g)
+		}
+		g.runs++
+		x.total.add(r.all)
+		if !g.absorb(r, x.s.secret) {
+			panic("store: a segment in memory refused a marker that is in its runs")
+		}
+	}
 }
 
 func (x *segments) committed() {
-	x.endBatch()
-	for _, g := range x.list {
-		if g.exact == nil {
-			g.uncatalogued = false
-		} else if m := g.exact.arena.mark(); m != g.mark {
-			g.mark, g.runs = m, g.runs+1
+	defer x.mu.Unlock()
+	b := &x.batch
+	x.open, x.count = b.into, b.count
+	for _, g := range b.sealed {
+		g.uncatalogued = false
+		for _, old := range g.replaces {
+			x.bury(old)
 		}
+		g.replaces = nil
 	}
-	for _, g := range x.drops {
-		g.dead.Store(true)
+	for _, g := range b.drops {
 		x.total.sub(g.all)
-		if g.queued || g.exact == nil {
-			x.s.queue.add(x.s.exciseJob(x.ns, g.num))
-		}
+		x.bury(g)
 	}
 	x.list = slices.DeleteFunc(x.list, func(g *segment) bool { return g.dead.Load() })
-	x.drops = x.drops[:0]
+	x.endBatch()
 	for _, g := range x.list {
-		if g != x.open && g.exact != nil && g.all.n >= uint64(x.s.limits.small) {
+		if g != x.open && g.table == nil && g.all.n >= uint64(x.s.limits.small) {
 			x.enqueue(g)
 		}
 	}
+	x.planMerge()
 	x.recount()
+}
+
+// bury ends a segment whose end is durable.
+func (x *segments) bury(g *segment) {
+	g.dead.Store(true)
+	if g.queued || g.table != nil {
+		x.s.queue.add(x.s.exciseJob(x.ns, g.num))
+	}
+	for _, old := range g.replaces {
+		x.bury(old)
+	}
 }
 
 // enqueue hands a frozen segment to the queue. Only what is durable may go:
@@ -253,27 +316,28 @@ func (x *segments) enqueue(g *segment) {
 	}
 }
 
-func (x *segments) rollback() {
+func (x *segments) rollback() { x.endBatch() }
+
+func (x *segments) failed() {
+	defer x.mu.Unlock()
 	x.endBatch()
-	if x.undo.open != nil && x.undo.open.exact != nil {
-		g := x.undo.open
-		if g.all != x.undo.facts.all {
-			g.facts = x.undo.facts
-			g.exact.reset(x.undo.mark, g.base, x.s.secret)
-		}
+	for _, g := range x.list {
+		g.dead.Store(true) // no table may hold its markers
 	}
-	clear(x.list[x.undo.segments:])
-	x.list = x.list[:x.undo.segments]
-	x.open, x.count, x.total = x.undo.open, x.undo.count, x.undo.total
+	x.list = nil
 	x.recount()
 }
 
 func (x *segments) endBatch() {
-	x.ready.reset()
-	if x.iter != nil {
+	b := &x.batch
+	b.ready.reset()
+	b.spare, b.runs = append(b.spare, b.runs...), b.runs[:0]
+	b.spare = b.spare[:min(len(b.spare), 1)]
+	b.drops, b.into = b.drops[:0], nil
+	if b.iter != nil {
 		// What an iterator met was reported by the look-up that met it.
-		_ = x.iter.Close()
-		x.iter = nil
+		_ = b.iter.Close()
+		b.iter = nil
 	}
 }
 
@@ -289,13 +353,30 @@ func (x *segments) recount() {
 	x.bytes = bytes
 }
 
+// release gives up kept segments, the oldest first. Only between batches.
+func (x *segments) release(excess int64) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, g := range x.list {
+		if excess <= 0 {
+			break
+		}
+		if g.exact != nil && g.table != nil {
+			excess -= g.exact.bytes()
+			g.exact = nil
+		}
+	}
+	x.recount()
+	return excess
+}
+
 // relieve spills segments until the budget holds again, largest first, whatever
 // their size. Only between batches.
 func (x *segments) relieve(excess int64) int64 {
 	var able []*segment
 	for _, g := range x.list {
 		switch {
-		case g.exact == nil:
+		case g.table != nil:
 		case g.queued:
 			excess -= g.exact.bytes() // on its way
 		default:

@@ -2,13 +2,8 @@ package store
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"runtime"
 
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
-	"github.com/cockroachdb/pebble/v2/sstable"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/zeebo/xxh3"
 )
 
@@ -27,68 +22,52 @@ func pagesFor(n uint64) uint32 {
 	return pages
 }
 
-// spill writes the table of a frozen segment into the file path: pages, filter,
-// header, everything synced. It fails, and leaves no file, unless what it wrote
-// proves to be what the segment accepted.
-func (s *segment) spill(fs vfs.FS, path string, ns uint32, secret uint64, opts sstable.WriterOptions) (*sealed, error) {
-	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+// spill writes the table of a frozen segment. It fails, and leaves no file,
+// unless what it wrote proves to be what the segment accepted.
+func (s *Store) spill(ns uint32, g *segment, try int) (*tableWriter, error) {
+	f := g.facts
+	f.pages = pagesFor(f.live())
+	w, err := s.newTable(ns, f, try)
 	if err != nil {
 		return nil, err
 	}
-	// Synced as it grows, so that its last sync does not delay the log's.
-	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: syncEvery})
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), opts)
-	t, err := s.writeTable(w, ns, secret)
-	if err = errors.Join(err, w.Close()); err != nil {
-		return nil, errors.Join(err, fs.Remove(path))
+	if err := w.writeExact(g, s.secret); err != nil {
+		return nil, w.failed(err)
 	}
-	return t, nil
+	return w, nil
 }
 
-func (s *segment) writeTable(w *sstable.Writer, ns uint32, secret uint64) (*sealed, error) {
-	t := &sealed{pages: pagesFor(s.live()), filter: newFilter(make([]uint64, filterWords(s.live())))}
-	places, ends := s.exact.byPage(t.pages)
-	var key, page []byte
-	var sum ledger
+func (w *tableWriter) writeExact(g *segment, secret uint64) error {
+	places, ends := g.exact.byPage(w.facts.pages)
+	var page []byte
 	var warm byte
 	from := 0
-	for p := range t.pages {
+	b, seed := g.base(), g.seeds[0]
+	for p := range w.facts.pages {
 		page = page[:0]
 		for _, place := range places[from:ends[p]] {
-			warm += s.exact.arena.at(place)[0] // a page's cache misses overlap
+			warm += g.exact.arena.at(place)[0] // a page's cache misses overlap
 		}
 		for _, place := range places[from:ends[p]] {
-			e := s.exact.arena.at(place)
-			n, m, size := s.base.parse(e)
+			e := g.exact.arena.at(place)
+			n, m, size := b.parse(e)
 			if size == 0 {
-				return nil, corruptf("segment %d: an entry in memory does not parse", s.num)
+				return corruptf("segment %d: an entry in memory does not parse", g.num)
 			}
-			id := keyed(e[:n], secret)
-			sum.add(proof(id.hash, m.first, m.origin.Offset, s.seed))
-			t.filter.add(id.hash)
+			hash := hashText(e[:n], secret)
+			w.add(hash, proof(hash, m.first, m.origin.Offset, seed))
 			page = append(page, e[:size]...)
 		}
 		runtime.KeepAlive(warm)
 		from = int(ends[p])
-		key = tableKey(key[:0], ns, s.num, partPage, p)
-		if err := w.Set(key, page); err != nil {
-			return nil, err
+		if err := w.writeKey(partPage, p, page); err != nil {
+			return err
 		}
 	}
-	if sum.add(s.superseded); sum != s.all {
-		return nil, corruptf("segment %d: its markers in memory are not the ones it accepted", s.num)
+	if w.sum.add(g.superseded); w.sum != g.all {
+		return corruptf("segment %d: its markers in memory are not the ones it accepted", g.num)
 	}
-	raw := appendWords(nil, t.filter.words)
-	t.filterSum = xxh3.Hash(raw)
-	for i := 0; i*chunkBytes < len(raw); i++ {
-		chunk := raw[i*chunkBytes : min((i+1)*chunkBytes, len(raw))]
-		if err := w.Set(tableKey(nil, ns, s.num, partFilter, uint32(i)), chunk); err != nil {
-			return nil, err
-		}
-	}
-	facts := s.facts
-	facts.pages, facts.words, facts.filterSum = t.pages, uint32(len(t.filter.words)), t.filterSum
-	return t, w.Set(tableKey(nil, ns, s.num, partHeader, 0), facts.append(nil))
+	return w.end()
 }
 
 // byPage returns the places of the entries that still stand, page after page,
@@ -136,8 +115,4 @@ func (f *facts) wordsOf(raw []byte) ([]uint64, error) {
 		words[i] = binary.LittleEndian.Uint64(raw[i*8:])
 	}
 	return words, nil
-}
-
-func spillName(ns uint32, seg uint64, try int) string {
-	return fmt.Sprintf("%08x-%016x-%d.sst", ns, seg, try)
 }

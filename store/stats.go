@@ -139,7 +139,7 @@ func (n *Namespace) publish() {
 	if x, ok := n.index.(*segments); ok {
 		st.Segments = len(x.list)
 		for _, g := range x.list {
-			if g.exact == nil {
+			if g.table != nil {
 				st.Sealed++
 			}
 		}

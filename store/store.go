@@ -37,9 +37,10 @@ type Store struct {
 	openID ID
 	opens  []ID // the last 64, the newest last
 
-	memory  atomic.Int64  // bytes of markers that are in no table
-	closing chan struct{} // closed when Close begins
-	idle    chan struct{} // closed when the last call has left after that
+	memory  atomic.Int64          // bytes of markers in memory, filters apart
+	writing map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
+	closing chan struct{}         // closed when Close begins
+	idle    chan struct{}         // closed when the last call has left after that
 
 	mu       sync.Mutex // guards what follows; never held over a write or a call upward
 	record   storeRecord
@@ -58,6 +59,7 @@ type Store struct {
 type limits struct {
 	full  int // markers of a full segment
 	small int // markers below which a closed segment stays in memory
+	merge int // segments above which neighbours are merged
 }
 
 // seams are where tests reach in: the file system and the limits.
@@ -91,10 +93,10 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 		dir: dir, opts: o, fs: sm.fs, limits: sm.limits,
 		fault: newFault(o.Logger), queue: newQueue(),
 		closing: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
-		spaces: map[string]*Namespace{}, byNumber: map[uint32]*Namespace{}, names: map[string][]byte{},
+		spaces: map[string]*Namespace{}, byNumber: map[uint32]*Namespace{}, names: map[string][]byte{}, writing: map[*tableWriter]bool{},
 	}
 	if s.limits == (limits{}) {
-		s.limits = limits{full: fullSegment, small: smallSegment}
+		s.limits = limits{full: fullSegment, small: smallSegment, merge: mergeAbove}
 	}
 	switch {
 	case s.fs != nil:
@@ -190,7 +192,7 @@ func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
 func (s *Store) openDB(there bool) error {
 	po := &pebble.Options{
 		ErrorIfNotExists:      there,
-		FS:                    ordered{s.fs},
+		FS:                    logs{ordered{s.fs}},
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),

@@ -27,7 +27,7 @@ func testOpen(t *testing.T, dir string, l limits) *Store {
 
 func TestStore_SpillsDropsAndReopens(t *testing.T) {
 	dir := t.TempDir()
-	l := limits{full: 100, small: 10}
+	l := limits{full: 100, small: 10, merge: mergeAbove}
 	off := int64(0)
 	minute := 0
 	for round := range 5 {

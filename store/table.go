@@ -45,6 +45,14 @@ func slotOf(tag, place uint32) uint64 { return uint64(tag)<<32 | uint64(place+1)
 
 func placeOf(slot uint64) uint32 { return uint32(slot) - 1 }
 
+// clear empties the table.
+func (t *table) clear() {
+	if t.n > 0 {
+		clear(t.slots)
+		t.n = 0
+	}
+}
+
 // insert puts a slot behind the filled ones of its home. It reports false when
 // the neighbourhood is full, which a larger table cures.
 func (t *table) insert(slot uint64) bool {

@@ -2,49 +2,56 @@ package store
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// An arena grows by chunks that never move, gives back what it is told to
-// forget, and counts what it has allocated.
-func TestArena_GrowsAndForgets(t *testing.T) {
+// An arena takes the entries of another one, whole, at places that it tells, and
+// moves nothing that it holds.
+func TestArena_TakesAnother(t *testing.T) {
+	b := base{origin: Position{TopicID: ID{1}}}
 	var a arena
-	var places []uint32
-	var marks []mark
 	var all [][]byte
-	var sizes []int64
-	for i := range 3000 {
-		marks, sizes = append(marks, a.mark()), append(sizes, a.size)
-		entry := bytes.Repeat([]byte{byte(i)}, 1+i%1000)
-		tail, place, ok := a.room(len(entry))
+	var places []uint32
+	for n := range 40 {
+		var from arena
+		var at []uint32
+		for i := range []int{0, 1, 7, 500, 6000}[n%5] {
+			text := appendIdent(nil, bytes.Repeat([]byte{byte(i + 1)}, 1+(n*i)%256))
+			m := marker{first: int64(i), origin: Position{TopicID: ID{1}, Offset: int64(n)}}
+			tail, place, ok := from.room(len(text) + 20)
+			require.True(t, ok)
+			tail = b.appendEntry(tail, text, m)
+			from.fill(tail)
+			at, all = append(at, place), append(all, from.at(place))
+		}
+		moves, ok := a.take(&from, nil)
 		require.True(t, ok)
-		first := a.at(place)
-		a.fill(append(tail, entry...))
-		require.Empty(t, first)
-		all, places = append(all, entry), append(places, place)
+		for _, place := range at {
+			i := slices.IndexFunc(moves, func(m moved) bool { return place < m.end })
+			places = append(places, place+moves[i].by)
+		}
 	}
 	require.Greater(t, len(a.chunks), 5)
+	size := int64(0)
+	for _, c := range a.chunks {
+		size += int64(cap(c))
+	}
+	require.Equal(t, size, a.size)
 	for i, p := range places {
 		require.True(t, bytes.HasPrefix(a.at(p), all[i]), i)
 	}
-	for _, from := range []int{2999, 1500, 700, 1, 0} {
-		require.Equal(t, bytes.Join(all[from:], nil), a.appendSince(nil, marks[from]))
-		a.truncate(marks[from])
-		require.Empty(t, a.appendSince(nil, marks[from]))
-		if from > 0 {
-			require.Equal(t, marks[from], a.mark())
-			require.Equal(t, sizes[from], a.size)
-			require.True(t, bytes.HasPrefix(a.at(places[from-1]), all[from-1]))
-		}
-		all, places = all[:from], places[:from]
-	}
+	require.Equal(t, bytes.Join(all, nil), a.appendTo(nil))
+	a.clear()
+	require.Empty(t, a.appendTo(nil))
+	require.Len(t, a.chunks, 1)
 }
 
-// A segment whose table is rolled back at any point of its growth answers as it
-// did then, and takes the same markers again.
-func TestExact_ResetAtEveryGrowth(t *testing.T) {
+// A segment that absorbs runs answers as one that took their markers one by one,
+// at every growth; what a newer entry of the same ID replaces is told.
+func TestExact_AbsorbsRuns(t *testing.T) {
 	const secret = 9
 	b := base{origin: Position{TopicID: ID{1}}}
 	put := func(x *exact, i, offset int) {
@@ -52,29 +59,35 @@ func TestExact_ResetAtEveryGrowth(t *testing.T) {
 		_, ok := x.put(hashedIdent(i, secret), b, m)
 		require.True(t, ok)
 	}
-	for _, kept := range []int{0, 1, 10, 11, 20, 21, 41, 83, 166, 332} {
-		x := newExact(0)
-		for i := range kept {
-			put(x, i, i)
-		}
-		m := x.arena.mark()
-		for i := range 400 { // replaces what is there, too
-			put(x, i, 1000+i)
-		}
-		x.reset(m, b, secret)
-		require.Equal(t, kept, x.table.n)
-		g := &segment{facts: facts{base: b}, exact: x}
-		for i := range 400 {
-			got, ok := g.find(hashedIdent(i, secret))
-			require.Equal(t, i < kept, ok)
-			if ok {
-				require.EqualValues(t, i, got.origin.Offset, "the older entry stands again")
+	x, run := newExact(0), newExact(0)
+	newest := map[int]int{}
+	offset := 0
+	for _, n := range []int{0, 1, 10, 11, 20, 21, 41, 83, 166, 332, 2000, 1} {
+		run.clear()
+		replaced := map[int64]bool{}
+		for i := range n {
+			id := i * 7 % 500
+			if was, ok := newest[id]; ok && was < offset-i {
+				replaced[int64(was)] = true
 			}
+			put(run, id, offset)
+			newest[id] = offset
+			offset++
 		}
-		for i := range 400 {
-			put(x, i, 2000+i)
+		require.True(t, x.absorb(run, func(e []byte) {
+			m, _ := b.parseMarker(e[textLen(e):])
+			require.True(t, replaced[m.origin.Offset], m.origin.Offset)
+			delete(replaced, m.origin.Offset)
+		}))
+		require.Empty(t, replaced)
+		require.Equal(t, len(newest), x.table.n)
+		g := &segment{facts: facts{bases: []base{b}}, exact: x}
+		for i := range 500 {
+			got, ok := g.find(hashedIdent(i, secret))
+			want, there := newest[i]
+			require.Equal(t, there, ok)
+			require.EqualValues(t, want, got.origin.Offset)
 		}
-		require.Equal(t, 400, x.table.n)
 	}
 }
 
@@ -92,7 +105,7 @@ func TestExact_FullNeighbourhood(t *testing.T) {
 		_, ok := x.put(id(i), b, marker{origin: Position{TopicID: ID{1}, Offset: int64(i)}})
 		require.True(t, ok)
 	}
-	g := &segment{facts: facts{base: b}, exact: x}
+	g := &segment{facts: facts{bases: []base{b}}, exact: x}
 	for i := range tableSpare + 1 {
 		m, ok := g.find(id(i))
 		require.True(t, ok)

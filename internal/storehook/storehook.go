@@ -10,8 +10,9 @@ type Hooks struct {
 	// FS is the file system of the store's directory.
 	FS vfs.FS
 	// FullSegment is how many markers fill a segment, SmallSegment how many a
-	// closed one needs to be written as a table at once.
-	FullSegment, SmallSegment int
+	// closed one needs to be written as a table at once, MergeAbove how many
+	// segments there may be before neighbours are merged.
+	FullSegment, SmallSegment, MergeAbove int
 }
 
 // Open is store.Open with hooks. The store package sets it; options and result
