@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,11 +38,11 @@ func newDriver(s *crashScript, fs *faultFS) *driver {
 // open opens the store, small enough that everything happens in it.
 func (d *driver) open() error {
 	s, err := storehook.Open(scriptDir, &store.Options{
-		CommitTimeout: d.timeout,
+		CommitTimeout: cmp.Or(d.timeout, 5*time.Minute), // every write waits until an image is examined
 		Logger:        slog.New(slog.DiscardHandler),
 		Memory:        24 << 10,
 		Now:           func() time.Time { return wallClock },
-	}, storehook.Hooks{FS: d.fs, FullSegment: d.full, SmallSegment: d.full / 4})
+	}, storehook.Hooks{FS: d.fs, FullSegment: d.full, SmallSegment: d.full / 4, MergeAbove: 3})
 	if err != nil {
 		return err
 	}

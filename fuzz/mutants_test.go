@@ -111,16 +111,17 @@ var mutants = []mutant{
 		name: "freeze before durable",
 		file: "store/batch.go",
 		old:  "	n.index.stage(w)\n",
-		new: "	n.index.stage(w)\n	if x, ok := n.index.(*segments); ok {\n" +
-			"		for _, g := range x.list {\n			if g != x.open && g.exact != nil {\n				x.enqueue(g)\n			}\n		}\n" +
+		new: "	n.index.stage(w)\n	n.index.absorb()\n	if x, ok := n.index.(*segments); ok {\n" +
+			"		for _, g := range x.list {\n			if g != x.batch.into && g.table == nil {\n				x.enqueue(g)\n			}\n		}\n" +
 			"		_ = n.s.queue.drain()\n	}\n",
-		pkg: "fuzz", run: crashes,
+		also: []edit{{"store/batch.go", "	n.index.absorb() // while the disk works\n", ""}},
+		pkg:  "fuzz", run: crashes,
 	},
 	{
 		name: "drop before durable", // B21
 		file: "store/segments.go",
-		old:  "			x.drops = append(x.drops, g)\n",
-		new: "			x.drops = append(x.drops, g)\n" +
+		old:  "			b.drops = append(b.drops, g)\n",
+		new: "			b.drops = append(b.drops, g)\n" +
 			"			from := segKey(kindPage, x.ns, g.num)\n" +
 			"			_ = x.s.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: after(from)})\n",
 		also: []edit{{"store/segments.go", "	\"cmp\"\n", "	\"cmp\"\n	\"context\"\n"}},
@@ -129,18 +130,25 @@ var mutants = []mutant{
 	{
 		name: "dropped by the newest clock, not the durable one", // B21
 		file: "store/segments.go",
-		old:  "	dropped := func(g *segment) bool { return slices.Contains(x.drops, g) }\n",
-		new: "	for _, g := range x.list {\n		if g != x.open && g.all.n > 0 && !slices.Contains(x.drops, g) {\n" +
-			"			x.drops = append(x.drops, g)\n			break\n		}\n	}\n" +
-			"	dropped := func(g *segment) bool { return slices.Contains(x.drops, g) }\n",
+		old:  "	for _, g := range b.drops {\n		x.stageDrop(w, g)\n",
+		new: "	for _, g := range x.list {\n		if g != x.open && g.all.n > 0 && !slices.Contains(b.drops, g) {\n" +
+			"			b.drops = append(b.drops, g)\n			break\n		}\n	}\n" +
+			"	for _, g := range b.drops {\n		x.stageDrop(w, g)\n",
 		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",
 	},
 	{
 		name: "no dead record", // a table that nothing points to
 		file: "store/segments.go",
-		old:  "		must(b.Set(segKey(kindDead, x.ns, g.num), nil, nil))\n",
+		old:  "		must(w.Set(segKey(kindDead, x.ns, g.num), nil, nil))\n",
 		new:  "",
 		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "a merge keeps the older of two",
+		file: "store/merge.go",
+		old:  "		newest[string(e.text)] = i\n",
+		new:  "		if _, ok := newest[string(e.text)]; !ok {\n			newest[string(e.text)] = i\n		}\n",
+		pkg:  "store", run: "^TestIndex_SegmentsAsAPlainMap$",
 	},
 	{
 		name: "pending outputs forgotten: settled too far", // F15

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 
@@ -83,34 +84,38 @@ func (x *segments) planMerge() {
 // idle reports whether the merge has ended: cancelled, or adopted.
 func (m *merge) idle() bool { return m.state.Load() == mergeCancelled }
 
-// chooseMerge returns the neighbours to join: those that cost the least writing
-// for every segment that goes, and span no more time than a bucket may, so that
-// their oldest marker does not wait long for its space to be given back (I6).
+// chooseMerge returns the neighbours to join: those that span no more time than
+// a bucket may, so that their oldest marker does not wait long for its space to
+// be given back (I6); near the most segments that there may be, any.
 func (x *segments) chooseMerge() []*segment {
-	span := x.rules.w.Millis()
-	if !x.rules.w.IsForever() && len(x.list) <= segmentsMost*7/8 {
-		span = max(span/16, x.buckets.Width().Milliseconds())
+	if x.rules.w.IsForever() {
+		return x.cheapest(math.MaxInt64)
 	}
+	from := x.cheapest(max(x.rules.w.Millis()/16, x.buckets.Width().Milliseconds()))
+	if from == nil && len(x.list) > segmentsMost*7/8 {
+		from = x.cheapest(math.MaxInt64)
+	}
+	return from
+}
+
+// cheapest returns the neighbours within a span of time that cost the least
+// writing for every segment that goes.
+func (x *segments) cheapest(span int64) []*segment {
 	var best []*segment
-	cost := func(n uint64, of int) float64 { return float64(n) / float64(of-1) }
 	var least float64
 	for i := range x.list {
-		low, high, n := x.list[i].low, x.list[i].high, uint64(0)
-		for j := i; j < min(len(x.list), i+mergeMost); j++ {
-			g := x.list[j]
-			if g.table == nil || g.uncatalogued || g.num&(1<<generationBits-1) == 1<<generationBits-1 {
-				break
-			}
+		low, high, n := int64(math.MaxInt64), int64(math.MinInt64), uint64(0)
+		for j, g := range x.list[i:min(len(x.list), i+mergeMost)] {
 			low, high, n = min(low, g.low), max(high, g.high), n+g.live()
-			if high-low > span {
+			if g.table == nil || g.uncatalogued || g.lastGeneration() || j > 0 && high-low > span {
 				break
 			}
-			if of := j - i + 1; of > 1 && (best == nil || cost(n, of) < least) {
-				best, least = slices.Clone(x.list[i:j+1]), cost(n, of)
+			if cost := float64(n) / float64(j); j > 0 && (best == nil || cost < least) {
+				best, least = x.list[i:i+j+1], cost
 			}
 		}
 	}
-	return best
+	return slices.Clone(best)
 }
 
 // adoptMerges puts merged segments in the place of those they were made of.

@@ -60,6 +60,9 @@ func placeOfNum(num uint64) uint64 { return num >> generationBits }
 // merged reports whether the segment replaces others.
 func (f *facts) merged() bool { return f.num&(1<<generationBits-1) != 0 }
 
+// lastGeneration reports whether no merge can end at the segment any more.
+func (f *facts) lastGeneration() bool { return (f.num+1)&(1<<generationBits-1) == 0 }
+
 // sealed is what answers for a segment whose table is on disk.
 type sealed struct {
 	pages     uint32
