@@ -19,6 +19,8 @@ type queue struct {
 
 	mu      sync.Mutex
 	jobs    []job
+	later   []func() error // runs when no job can
+	busy    bool
 	wake    chan struct{} // closed when a job comes
 	changed chan struct{} // closed when a job has ended
 	failing error         // of the job that is tried again, nil when none
@@ -40,6 +42,7 @@ func newQueue() *queue {
 type job struct {
 	do     func() error
 	failed bool // and is tried again
+	later  bool
 }
 
 // errMore is returned by a job that has done a part of its work.
@@ -58,6 +61,14 @@ func (q *queue) signal(c *chan struct{}) {
 	*c = make(chan struct{})
 }
 
+// addLater adds a job that every other one passes: removing what is dead.
+func (q *queue) addLater(do func() error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.later = append(q.later, do)
+	q.signal(&q.wake)
+}
+
 // state returns a channel that closes when the next job ends, and the error of
 // a job that fails again and again.
 func (q *queue) state() (changed <-chan struct{}, failing error) {
@@ -67,62 +78,64 @@ func (q *queue) state() (changed <-chan struct{}, failing error) {
 }
 
 // run works until stop closes. A job that is not done goes behind the others,
-// and so does one that failed, so that what would give space back is not kept
-// waiting by what found none. When all that is left has failed, it waits.
+// and so does one that failed; when all that are left have failed, it waits, and
+// what would give space back is done first.
 func (q *queue) run() {
 	defer close(q.done)
-	delay, failures := retryFirst, 0
+	delay, failures, laterFailed := retryFirst, 0, false
 	for {
 		q.mu.Lock()
+		failing := failures > 0 && failures >= len(q.jobs)
 		var j job
-		if len(q.jobs) > 0 {
-			j = q.jobs[0]
+		switch {
+		case len(q.jobs) > 0 && !failing:
+			j, q.jobs = q.jobs[0], q.jobs[1:]
+		case len(q.later) > 0 && !laterFailed:
+			j, q.later = job{do: q.later[0], later: true}, q.later[1:]
 		}
+		q.busy = j.do != nil
 		wake := q.wake
 		q.mu.Unlock()
 		if j.do == nil {
+			var retry <-chan time.Time
+			if failing || laterFailed {
+				retry = time.After(delay)
+				delay, failures, laterFailed = min(2*delay, retryMost), 0, false
+			}
 			select {
 			case <-wake:
-				continue
+			case <-retry:
 			case <-q.stop:
 				return
 			}
+			continue
 		}
 		err := j.do()
 		q.mu.Lock()
-		q.jobs[0] = job{}
-		q.jobs = q.jobs[1:]
+		q.busy = false
 		switch {
-		case err == nil && j.failed:
-			q.failing, delay, failures = nil, retryFirst, 0
 		case errors.Is(err, errMore):
 			q.jobs = append(q.jobs, j)
 		case err != nil:
-			q.jobs = append(q.jobs, job{j.do, true})
 			q.failing = err
-			failures++
+			if j.later {
+				q.later, laterFailed = append(q.later, j.do), true
+			} else {
+				q.jobs = append(q.jobs, job{do: j.do, failed: true})
+				failures++
+			}
+		case j.failed || len(q.jobs) == 0:
+			q.failing, delay, failures = nil, retryFirst, 0
 		}
-		waiting := failures >= max(1, len(q.jobs))
 		q.signal(&q.changed)
 		q.mu.Unlock()
 		if errors.Is(err, ErrPoisoned) || errors.Is(err, ErrCorrupt) {
 			return // the store has stopped
 		}
-		if !waiting {
-			select {
-			case <-q.stop:
-				return
-			default:
-				continue
-			}
-		}
-		timer := time.NewTimer(delay)
-		delay, failures = min(2*delay, retryMost), 0
 		select {
-		case <-timer.C:
 		case <-q.stop:
-			timer.Stop()
 			return
+		default:
 		}
 	}
 }
@@ -131,9 +144,10 @@ func (q *queue) run() {
 func (q *queue) drain() error {
 	for {
 		q.mu.Lock()
-		left, changed, failing := len(q.jobs), q.changed, q.failing
+		idle := len(q.jobs)+len(q.later) == 0 && !q.busy
+		changed, failing := q.changed, q.failing
 		q.mu.Unlock()
-		if left == 0 || failing != nil {
+		if idle || failing != nil {
 			return failing
 		}
 		select {
@@ -181,9 +195,11 @@ func (s *Store) ingest(w *tableWriter) error {
 }
 
 // exciseJob removes the table of a dropped segment. Its dead record goes with
-// the next batch of the namespace.
+// the next batch of the namespace. An excise holds up commits for a sync of the
+// manifest, so that many of them take a fifth of the time and no more.
 func (s *Store) exciseJob(ns uint32, num uint64) func() error {
 	return func() error {
+		start := time.Now()
 		from := segKey(kindPage, ns, num)
 		err := s.fault.write("remove a dropped table", s.opts.CommitTimeout, func() error {
 			return s.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: after(from)})
@@ -192,6 +208,12 @@ func (s *Store) exciseJob(ns uint32, num uint64) func() error {
 			return err
 		}
 		s.excised(ns, num)
+		pause := time.NewTimer(min(4*time.Since(start), 20*time.Millisecond))
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-s.closing:
+		}
 		return nil
 	}
 }

@@ -63,7 +63,7 @@ func (n *Namespace) load() error {
 	}
 	n.index, n.loaded = x, true
 	for _, seg := range l.dead {
-		n.s.queue.add(n.s.exciseJob(n.num, seg))
+		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
 	}
 	return nil
 }

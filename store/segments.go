@@ -300,7 +300,7 @@ func (x *segments) committed() {
 func (x *segments) bury(g *segment) {
 	g.dead.Store(true)
 	if g.queued || g.table != nil {
-		x.s.queue.add(x.s.exciseJob(x.ns, g.num))
+		x.s.queue.addLater(x.s.exciseJob(x.ns, g.num))
 	}
 	for _, old := range g.replaces {
 		x.bury(old)
