@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -30,31 +31,64 @@ func (s *Store) excised(ns uint32, seg uint64) {
 	n.gone = append(n.gone, seg)
 }
 
-// relieve keeps the budget after a batch of n, whose owner calls it: first what
-// is in memory beside a table goes, then tables are written. n itself gives up
-// first, then namespaces that nobody owns just now.
+// relieve keeps the budgets after a batch of n, whose owner calls it.
+//
+// Markers: what is in memory beside a table goes first; then namespaces that are
+// idle are unloaded, those idle longest first; then tables are written. Filters:
+// they are halved, then dropped. Each time n gives up first, then the namespaces
+// that nobody owns just now: none is waited for.
 func (s *Store) relieve(n *Namespace) {
-	excess := s.memory.Load() - s.opts.Memory
-	for _, give := range []func(index, int64) int64{index.release, index.relieve} {
+	if excess := s.memory.Load() - s.opts.Memory; excess > 0 {
+		excess = s.ask(n, excess, (*Namespace).release)
+		if excess > 0 {
+			// More than is needed, so that not every batch has to ask.
+			excess = s.ask(nil, excess+s.opts.Memory/8, (*Namespace).unload) - s.opts.Memory/8
+		}
+		s.ask(n, excess, (*Namespace).relieve)
+	}
+	if excess := s.filters.Load() - s.opts.FilterMemory; excess > 0 {
+		excess = s.ask(n, excess, (*Namespace).squeeze)
+		s.ask(n, excess, (*Namespace).strip)
+	}
+}
+
+// ask has namespaces give up memory until excess bytes are gone, n, which the
+// caller owns, first. It returns what is left of excess.
+func (s *Store) ask(n *Namespace, excess int64, give func(*Namespace, int64) int64) int64 {
+	if excess > 0 && n != nil {
+		excess = give(n, excess)
+	}
+	if excess <= 0 {
+		return excess
+	}
+	s.mu.Lock()
+	others := slices.Collect(maps.Values(s.byNumber))
+	s.mu.Unlock()
+	slices.SortFunc(others, func(a, b *Namespace) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
+	for _, o := range others {
 		if excess <= 0 {
-			return
+			break
 		}
-		if excess = give(n.index, excess); excess <= 0 {
-			return
-		}
-		s.mu.Lock()
-		others := slices.Collect(maps.Values(s.byNumber))
-		s.mu.Unlock()
-		for _, o := range others {
-			if excess <= 0 {
-				return
+		if o != n && o.tryOwn() {
+			if o.loaded {
+				excess = give(o, excess)
 			}
-			if o != n && o.tryOwn() {
-				if o.loaded {
-					excess = give(o.index, excess)
-				}
-				<-o.owner
-			}
+			<-o.owner
 		}
 	}
+	return excess
+}
+
+func (n *Namespace) release(excess int64) int64 { return n.index.release(excess) }
+func (n *Namespace) relieve(excess int64) int64 { return n.index.relieve(excess) }
+func (n *Namespace) squeeze(excess int64) int64 { return n.index.squeeze(excess) }
+func (n *Namespace) strip(excess int64) int64   { return n.index.strip(excess) }
+
+// unload lets the next use read the markers back.
+func (n *Namespace) unload(excess int64) int64 {
+	before := n.s.memory.Load()
+	if n.index.unload() {
+		n.index, n.loaded = nil, false
+	}
+	return excess - (before - n.s.memory.Load())
 }

@@ -25,10 +25,11 @@ const (
 	blockWords   = 8
 )
 
-// filterWords returns how many words the filter of n markers has.
+// filterWords returns how many words the filter of n markers has: an even number
+// of blocks, so that it can be folded.
 func filterWords(n uint64) int {
-	blocks := (n*filterBits + blockWords*64 - 1) / (blockWords * 64)
-	return int(max(blocks, 1)) * blockWords
+	blocks := (n*filterBits + 2*blockWords*64 - 1) / (2 * blockWords * 64)
+	return int(max(blocks, 1)) * 2 * blockWords
 }
 
 // newFilter returns a filter over words, empty ones or those of a stored filter.
@@ -44,6 +45,17 @@ func (f *filter) block(h xxh3.Uint128) int {
 	return int(b) * blockWords
 }
 
+// touch loads a word of the hash's block, so that maybe finds it near.
+func (f *filter) touch(h xxh3.Uint128) uint64 {
+	if len(f.words) == 0 {
+		return 0
+	}
+	return f.words[f.block(h)]
+}
+
+// bytes returns what the filter takes in memory.
+func (f *filter) bytes() int64 { return int64(len(f.words)) * 8 }
+
 // add enters a hash. Not safe beside any other use.
 func (f *filter) add(h xxh3.Uint128) {
 	w := f.words[f.block(h):][:blockWords]
@@ -52,8 +64,24 @@ func (f *filter) add(h xxh3.Uint128) {
 	}
 }
 
-// maybe reports whether the hash may have been added.
+// folded returns a filter of half the size over the same markers: since a block
+// is a range of the hash, two neighbours become one by a bitwise or. It says
+// "maybe" more often and never forgets.
+func (f *filter) folded() *filter {
+	words := make([]uint64, len(f.words)/2)
+	for i := range words {
+		at := i/blockWords*2*blockWords + i%blockWords
+		words[i] = f.words[at] | f.words[at+blockWords]
+	}
+	return newFilter(words)
+}
+
+// maybe reports whether the hash may have been added. The filter that was given
+// up, the zero one, says so of every hash.
 func (f *filter) maybe(h xxh3.Uint128) bool {
+	if len(f.words) == 0 {
+		return true
+	}
 	w := f.words[f.block(h):][:blockWords]
 	x := h.Lo
 	all := (w[0] >> (x & 63)) & (w[1] >> (x >> 6 & 63)) &

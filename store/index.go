@@ -45,11 +45,16 @@ type index interface {
 	rollback()
 	failed()
 
-	// adopt, release and relieve serve the store's budget between batches:
-	// adopt lets tables answer; release gives up what is in memory beside a
-	// table, and relieve has tables written, until excess bytes are gone or on
-	// their way. They return what is left of excess.
+	// What follows serves the store's budgets between batches. adopt lets new
+	// tables answer. The others give up memory until excess bytes are gone or
+	// on their way, and return what is left of excess: release what is in
+	// memory beside a table, relieve by having tables written, squeeze by
+	// halving the oldest filters, strip by dropping those. unload gives up
+	// everything that can be read back, if nothing is under way.
 	adopt()
 	release(excess int64) int64
 	relieve(excess int64) int64
+	squeeze(excess int64) int64
+	strip(excess int64) int64
+	unload() bool
 }

@@ -55,6 +55,9 @@ func (p *plainIndex) failed()               {}
 func (p *plainIndex) adopt()                {}
 func (p *plainIndex) release(e int64) int64 { return e }
 func (p *plainIndex) relieve(e int64) int64 { return e }
+func (p *plainIndex) squeeze(e int64) int64 { return e }
+func (p *plainIndex) strip(e int64) int64   { return e }
+func (p *plainIndex) unload() bool          { return false }
 
 // twins are the two indexes, driven alike.
 type twins struct {
@@ -241,7 +244,7 @@ func (w *twins) prove() {
 		require.Equal(w.t, int(g.live()), g.exact.table.n, "segment %d", g.num)
 	}
 	require.Equal(w.t, total, w.x.total)
-	require.Equal(w.t, bytes, w.x.bytes)
+	require.Equal(w.t, bytes, w.x.bytes.exact)
 	require.Equal(w.t, bytes, w.st.memory.Load())
 	for text, want := range w.plain.markers {
 		id := keyed([]byte(text), w.st.secret)

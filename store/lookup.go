@@ -72,7 +72,7 @@ func (x *segments) probe(ids []ident, at int) {
 		}
 		filter := g.table.filter
 		for i := range ids {
-			p.warm += filter.words[filter.block(ids[i].hash)]
+			p.warm += filter.touch(ids[i].hash)
 		}
 		for i := range ids {
 			if hits[i].seg != 0 || !filter.maybe(ids[i].hash) {

@@ -34,6 +34,7 @@ type Namespace struct {
 	total   counts
 
 	status atomic.Pointer[Status]
+	used   atomic.Int64 // Store.uses of its newest batch
 
 	mu   sync.Mutex
 	gone []uint64 // dead segments whose tables are gone
@@ -124,6 +125,7 @@ func (n *Namespace) keep(b *Batch) {
 		n.stagedIn(n.head.sequence, len(b.outs))
 	}
 	n.index.committed()
+	n.used.Store(n.s.uses.Add(1))
 	n.s.relieve(n)
 }
 

@@ -16,6 +16,12 @@ type Options struct {
 	// by then poisons the store. Defaults to 30 s.
 	CommitTimeout time.Duration
 
+	// FilterMemory is the budget, in bytes, of the filters by which an absent
+	// ID costs no read: 2.5 bytes per marker that is in a table. Beyond it the
+	// oldest filters are halved, and then dropped: answers stay right, and cost
+	// more reads. Defaults to 1 GB.
+	FilterMemory int64
+
 	// InMemory keeps everything in memory and ignores the directory: for tests.
 	InMemory bool
 
@@ -23,9 +29,11 @@ type Options struct {
 	// found. Never an ID. Defaults to slog.Default().
 	Logger *slog.Logger
 
-	// Memory is the budget, in bytes, of the markers that are not yet in
-	// tables. Filters of tables (2.5 bytes per marker), the block cache (64 MB)
-	// and the write buffers come on top. Defaults to 256 MB.
+	// Memory is the budget, in bytes, of the markers that are held in memory:
+	// those that are not yet in tables, and as many of the newest others as fit.
+	// Beyond it, namespaces that were idle longest are read back when they are
+	// used again, and tables are written early. Filters, the block cache (64 MB)
+	// and the write buffers (64 MB each) come on top. Defaults to 256 MB.
 	Memory int64
 
 	// Now is the wall clock, used only to tell times that lie in the future.
@@ -35,6 +43,7 @@ type Options struct {
 
 const (
 	defaultMemory = 256 << 20
+	defaultFilter = 1 << 30
 	closeTimeout  = 10 * time.Second
 )
 
@@ -44,6 +53,7 @@ func (o *Options) withDefaults() Options {
 		c = *o
 	}
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, 30*time.Second)
+	c.FilterMemory = cmp.Or(c.FilterMemory, defaultFilter)
 	c.Memory = cmp.Or(c.Memory, defaultMemory)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -59,6 +69,10 @@ func (o *Options) validate() error {
 	if o.CommitTimeout < 0 {
 		errs = append(errs, fmt.Errorf(
 			"store: CommitTimeout is %v; give a positive duration, or 0 for 30s", o.CommitTimeout))
+	}
+	if o.FilterMemory < 0 {
+		errs = append(errs, fmt.Errorf(
+			"store: FilterMemory is %d bytes; give a positive number, or 0 for 1 GB", o.FilterMemory))
 	}
 	if o.Memory < 0 {
 		errs = append(errs, fmt.Errorf(

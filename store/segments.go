@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,7 +38,7 @@ type segments struct {
 	open  *segment   // nil: the next marker opens one
 	count uint64     // the next segment's place
 	total ledger     // of every segment in list
-	bytes int64      // of exact segments, as counted in the store's budget
+	bytes weight     // as counted in the store's budgets
 
 	batch batchIndex
 
@@ -339,62 +338,6 @@ func (x *segments) endBatch() {
 		_ = b.iter.Close()
 		b.iter = nil
 	}
-}
-
-// recount tells the store's budget what the exact segments hold.
-func (x *segments) recount() {
-	bytes := int64(0)
-	for _, g := range x.list {
-		if g.exact != nil {
-			bytes += g.exact.bytes()
-		}
-	}
-	x.s.memory.Add(bytes - x.bytes)
-	x.bytes = bytes
-}
-
-// release gives up kept segments, the oldest first. Only between batches.
-func (x *segments) release(excess int64) int64 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	for _, g := range x.list {
-		if excess <= 0 {
-			break
-		}
-		if g.exact != nil && g.table != nil {
-			excess -= g.exact.bytes()
-			g.exact = nil
-		}
-	}
-	x.recount()
-	return excess
-}
-
-// relieve spills segments until the budget holds again, largest first, whatever
-// their size. Only between batches.
-func (x *segments) relieve(excess int64) int64 {
-	var able []*segment
-	for _, g := range x.list {
-		switch {
-		case g.table != nil:
-		case g.queued:
-			excess -= g.exact.bytes() // on its way
-		default:
-			able = append(able, g)
-		}
-	}
-	slices.SortFunc(able, func(a, b *segment) int { return cmp.Compare(b.exact.bytes(), a.exact.bytes()) })
-	for _, g := range able {
-		if excess <= 0 {
-			break
-		}
-		if g == x.open {
-			x.open = nil
-		}
-		excess -= g.exact.bytes()
-		x.enqueue(g)
-	}
-	return excess
 }
 
 // must marks a call of Pebble's batch in memory that cannot fail: it appends.

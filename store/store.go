@@ -38,6 +38,8 @@ type Store struct {
 	opens  []ID // the last 64, the newest last
 
 	memory  atomic.Int64          // bytes of markers in memory, filters apart
+	filters atomic.Int64          // bytes of filters
+	uses    atomic.Int64          // counts batches, to tell who was idle longest
 	writing map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
 	closing chan struct{}         // closed when Close begins
 	idle    chan struct{}         // closed when the last call has left after that

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+)
+
+// What an index gives back of its memory: see index. The order in which that is
+// asked of namespaces is the store's, see Store.relieve.
+
+// weight is what an index holds in memory, in bytes.
+type weight struct{ exact, filters int64 }
+
+// recount tells the store's budgets what the segments hold.
+func (x *segments) recount() {
+	var now weight
+	for _, g := range x.list {
+		if g.exact != nil {
+			now.exact += g.exact.bytes()
+		}
+		if g.table != nil {
+			now.filters += g.table.filter.bytes()
+		}
+	}
+	x.s.memory.Add(now.exact - x.bytes.exact)
+	x.s.filters.Add(now.filters - x.bytes.filters)
+	x.bytes = now
+}
+
+// squeeze halves filters that are whole, strip drops those that are not, the
+// oldest first: most duplicates are of new markers. A namespace then reads more
+// and answers the same. Only between batches.
+func (x *segments) squeeze(excess int64) int64 {
+	return x.thin(excess, func(g *segment) *filter {
+		if len(g.table.filter.words) < int(g.words) {
+			return g.table.filter
+		}
+		return g.table.filter.folded()
+	})
+}
+
+func (x *segments) strip(excess int64) int64 {
+	return x.thin(excess, func(*segment) *filter { return &filter{} })
+}
+
+func (x *segments) thin(excess int64, smaller func(*segment) *filter) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, g := range x.list {
+		if excess <= 0 {
+			break
+		}
+		if g.table != nil {
+			f := smaller(g)
+			excess -= g.table.filter.bytes() - f.bytes()
+			g.table.filter = f
+		}
+	}
+	x.recount()
+	return excess
+}
+
+// unload forgets the index, which the next use reads back from the disk. It
+// reports false when a table is being written or waits for its catalogue entry.
+func (x *segments) unload() bool {
+	for _, g := range x.list {
+		if g.uncatalogued || g.queued && g.table == nil || g.merging != nil && !g.merging.idle() {
+			return false
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.list = nil
+	x.recount()
+	return true
+}
+
+// release gives up kept segments, the oldest first. Only between batches.
+func (x *segments) release(excess int64) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, g := range x.list {
+		if excess <= 0 {
+			break
+		}
+		if g.exact != nil && g.table != nil {
+			excess -= g.exact.bytes()
+			g.exact = nil
+		}
+	}
+	x.recount()
+	return excess
+}
+
+// relieve spills segments until the budget holds again, largest first, whatever
+// their size. Only between batches.
+func (x *segments) relieve(excess int64) int64 {
+	var able []*segment
+	for _, g := range x.list {
+		switch {
+		case g.table != nil:
+		case g.queued:
+			excess -= g.exact.bytes() // on its way
+		default:
+			able = append(able, g)
+		}
+	}
+	slices.SortFunc(able, func(a, b *segment) int { return cmp.Compare(b.exact.bytes(), a.exact.bytes()) })
+	for _, g := range able {
+		if excess <= 0 {
+			break
+		}
+		if g == x.open {
+			x.open = nil
+		}
+		excess -= g.exact.bytes()
+		x.enqueue(g)
+	}
+	return excess
+}
