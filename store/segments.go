@@ -91,21 +91,24 @@ func (x *segments) adopt() {
 	x.recount()
 }
 
-// backlog waits until few enough segments wait for their table. What waits is
-// in memory and in runs, so nothing is lost by it; but it must have an end.
+// backlog waits until few enough segments wait for their table, and while there
+// are too many segments and a merge is under way. What waits is in memory and in
+// runs, so nothing is lost by it; but it must have an end.
 func (x *segments) backlog() error {
 	var timeout *time.Timer
 	for {
 		// Asked before counting: a table written in between is not waited for.
 		changed, failing := x.s.queue.state()
 		x.adopt()
-		waiting := 0
+		waiting, merging := 0, false
 		for _, g := range x.list {
 			if g.queued && g.table == nil {
 				waiting++
 			}
+			merging = merging || g.merging != nil && !g.merging.idle()
 		}
-		over := x.s.memory.Load() > 2*x.s.opts.Memory && waiting > 0
+		over := x.s.memory.Load() > 2*x.s.opts.Memory && waiting > 0 ||
+			len(x.list) > segmentsMost && (waiting > 0 || merging)
 		if waiting <= frozenMost && !over {
 			return nil
 		}
