@@ -3,7 +3,6 @@ package bench
 import (
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"syscall"
 	"testing"
@@ -23,6 +22,9 @@ type stream struct {
 	rng    *rand.Rand
 	record int64 // offset of the next record
 	fresh  int64 // new IDs so far
+
+	shift time.Duration // a step that the clock has taken
+	moved int64         // new IDs before it; they are not repeated any more
 }
 
 var begin = time.UnixMilli(1_700_000_000_000)
@@ -48,15 +50,15 @@ func (s *stream) fill(recs []store.Record, ids [][]byte) (dups int) {
 	perID := float64(window.Day.Millis()) / float64(s.live)
 	for i := range recs {
 		n := s.fresh
-		if s.fresh > 0 && s.rng.IntN(10) == 0 {
-			n = s.fresh - 1 - s.rng.Int64N(min(s.fresh, s.reach))
+		if s.fresh > s.moved && s.rng.IntN(10) == 0 {
+			n = s.fresh - 1 - s.rng.Int64N(min(s.fresh-s.moved, s.reach))
 			dups++
 		} else {
 			s.fresh++
 		}
 		ids[i] = s.id(ids[i][:0], n)
 		recs[i] = store.Record{
-			ID: ids[i], At: begin.Add(time.Duration(float64(s.fresh)*perID) * time.Millisecond),
+			ID: ids[i], At: begin.Add(s.shift + time.Duration(float64(s.fresh-s.moved)*perID)*time.Millisecond),
 			Origin: store.Position{TopicID: store.ID{1}, Offset: s.record},
 		}
 		s.record++
@@ -84,13 +86,33 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func benchUpdate(b *testing.B, s *stream, size int) {
-	s.rng = rand.New(rand.NewPCG(1, 2))
-	st, err := store.Open(b.TempDir(), &store.Options{Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(b, err)
+	st, ns := openBench(b, b.TempDir())
 	defer func() { require.NoError(b, st.Close()) }()
-	ns, err := st.Namespace("bench", nil)
-	require.NoError(b, err)
-	run := func(recs []store.Record, ids [][]byte) {
+	fill, run := runner(b, ns, s, 5000), runner(b, ns, s, size)
+	for s.fresh < s.live+s.live/4 {
+		fill()
+	}
+	b.ReportAllocs()
+	start, cpu := time.Now(), cpuTime(b)
+	n := 0
+	for b.Loop() {
+		run()
+		n++
+	}
+	took, spent := time.Since(start), cpuTime(b)-cpu
+	records := float64(n * size)
+	b.ReportMetric(records/took.Seconds(), "records/s")
+	b.ReportMetric(float64(took.Nanoseconds())/records, "ns/record")
+	b.ReportMetric(float64(spent.Nanoseconds())/records, "cpu-ns/record")
+}
+
+// runner returns what decides the next batch of a stream.
+func runner(b *testing.B, ns *store.Namespace, s *stream, size int) func() {
+	if s.rng == nil {
+		s.rng = rand.New(rand.NewPCG(1, 2))
+	}
+	recs, ids := make([]store.Record, size), make([][]byte, size)
+	return func() {
 		want, got := s.fill(recs, ids), 0
 		require.NoError(b, ns.Update(func(u *store.Batch) error {
 			u.Prepare(ids)
@@ -107,23 +129,6 @@ func benchUpdate(b *testing.B, s *stream, size int) {
 		}))
 		require.Equal(b, want, got)
 	}
-	fill, ids := make([]store.Record, 5000), make([][]byte, 5000)
-	for s.fresh < s.live+s.live/4 {
-		run(fill, ids)
-	}
-	b.ReportAllocs()
-	recs, ids := fill[:size], ids[:size]
-	start, cpu := time.Now(), cpuTime(b)
-	n := 0
-	for b.Loop() {
-		run(recs, ids)
-		n++
-	}
-	took, spent := time.Since(start), cpuTime(b)-cpu
-	records := float64(n * size)
-	b.ReportMetric(records/took.Seconds(), "records/s")
-	b.ReportMetric(float64(took.Nanoseconds())/records, "ns/record")
-	b.ReportMetric(float64(spent.Nanoseconds())/records, "cpu-ns/record")
 }
 
 // cpuTime returns what the process has used of all its processors.

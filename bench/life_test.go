@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"flag"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+var markers = flag.Int64("markers", 10_000_000, "live markers of the store that is opened and dropped from")
+
+// filled makes a store of live markers whose times are spread over the window,
+// and leaves about unspilled of them in no table.
+func filled(b *testing.B, dir string, live, unspilled int64) {
+	s := &stream{live: live, reach: 50_000}
+	st, ns := openBench(b, dir)
+	run := runner(b, ns, s, 5000)
+	for s.fresh < live || s.fresh%segment < unspilled || s.fresh%segment > unspilled+10_000 {
+		run()
+	}
+	require.NoError(b, st.Close())
+}
+
+// segment is how many markers fill one.
+const segment = 5 << 18
+
+func openBench(b *testing.B, dir string) (*store.Store, *store.Namespace) {
+	st, err := store.Open(dir, &store.Options{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(b, err)
+	ns, err := st.Namespace("bench", nil)
+	require.NoError(b, err)
+	return st, ns
+}
+
+// BenchmarkOpen measures from Open to the first verdict of a store whose process
+// has died (closing flushes nothing, so it reads the same), with half a million
+// markers in no table, everything in the page cache. It also reports what a
+// marker takes on disk, and in memory once it is loaded: what the process holds
+// above what it held with an empty store.
+func BenchmarkOpen(b *testing.B) {
+	empty := b.TempDir()
+	st, _ := openBench(b, empty)
+	before := resident(b)
+	require.NoError(b, st.Close())
+	dir := b.TempDir()
+	filled(b, dir, *markers, 500_000)
+	var took []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		st, ns := openBench(b, dir)
+		_, err := ns.Do(store.Record{ID: []byte("never seen")}, nil)
+		require.NoError(b, err)
+		took = append(took, time.Since(start))
+		b.StopTimer()
+		status, err := ns.Status()
+		require.NoError(b, err)
+		disk, err := ns.DiskBytes()
+		require.NoError(b, err)
+		b.ReportMetric(float64(disk)/float64(status.Markers), "disk-B/marker")
+		b.ReportMetric(float64(resident(b)-before)/float64(status.Markers), "memory-B/marker")
+		b.ReportMetric(float64(status.Markers), "markers")
+		b.ReportMetric(float64(status.Segments), "segments")
+		require.NoError(b, st.Close())
+		b.StartTimer()
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms/open")
+}
+
+// resident returns the bytes of memory that the process holds.
+func resident(b *testing.B) int64 {
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	require.NoError(b, err)
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	require.NoError(b, err)
+	return pages * int64(os.Getpagesize())
+}
+
+// BenchmarkDrop measures batches of 500 while all older markers of the store are
+// dropped at once, beside the same batches before: the 99th percentile of both,
+// and how long it takes until the space is back.
+func BenchmarkDrop(b *testing.B) {
+	const batches = 2000
+	for b.Loop() {
+		dir := filepath.Join(b.TempDir(), "store")
+		st, ns := openBench(b, dir)
+		s := &stream{live: *markers * 24, reach: 50_000} // all of them within an hour
+		fill := runner(b, ns, s, 5000)
+		for s.fresh < *markers {
+			fill()
+		}
+		s.live *= 1000 // a batch hardly moves the clock
+		s.shift, s.moved = window.Hour.TTL(), s.fresh
+		run := runner(b, ns, s, 500)
+		usual := latencies(batches, run)
+		full, err := ns.DiskBytes()
+		require.NoError(b, err)
+		for range 9 {
+			s.shift, s.moved = s.shift+window.Day.TTL()/8, s.fresh
+			run()
+		}
+		start, back := time.Now(), time.Duration(0)
+		dropping := latencies(batches, func() {
+			run()
+			if back == 0 {
+				if left, err := ns.DiskBytes(); err == nil && left < full/4 {
+					back = time.Since(start)
+				}
+			}
+		})
+		b.ReportMetric(usual.Seconds()*1000, "p99-ms-before")
+		b.ReportMetric(dropping.Seconds()*1000, "p99-ms-dropping")
+		b.ReportMetric(back.Seconds(), "s-until-space")
+		require.NoError(b, st.Close())
+	}
+}
+
+// latencies returns the 99th percentile of n calls.
+func latencies(n int, call func()) time.Duration {
+	all := make([]time.Duration, n)
+	for i := range all {
+		start := time.Now()
+		call()
+		all[i] = time.Since(start)
+	}
+	slices.Sort(all)
+	return all[n*99/100]
+}
