@@ -326,7 +326,7 @@ func TestFault_D09_OtherSettings(t *testing.T) {
 		require.NoError(t, w.run())
 		w.opts.ID = Key()
 		require.ErrorIs(t, w.run(), store.ErrSettings)
-		w.opts.ID, w.opts.Window = Header("id"), window.Day
+		w.opts.ID, w.opts.Window = Header("id"), window.Of(time.Minute) // it would forget
 		err := w.run()
 		require.ErrorIs(t, err, store.ErrSettings)
 		require.ErrorContains(t, err, topic)

@@ -20,11 +20,13 @@ type Batch struct {
 
 	row        row
 	rowChanged bool
+	ages       Ages
 	state      map[string]stateWrite
 	outs       []staged
 	settled    uint64
 	failed     int64 // the offset whose function failed; -1: none
 	dirty      bool  // there is something to commit
+	unnumbered bool  // it is no batch of the namespace's sequence
 	ended      atomic.Bool
 	counts     counts
 
@@ -77,6 +79,10 @@ func (b *Batch) ident(id []byte) (ident, int) {
 // fn wrote and staged, are in the batch. fn may be nil. It writes through its Tx
 // and must not call the batch.
 //
+// For an Unknown the namespace's policy has a say (R4): one to be dropped is not
+// handled; one to be dead-lettered is, with that in Tx.Decision, but fn may only
+// stage, and what it was given leaves no marker.
+//
 // An error of fn is returned as it is, beside the Decision, and nothing of the
 // record remains; records above it are then refused with ErrGapAfterFailure
 // until it is done again or SetPosition passes it. If fn panics, the record is
@@ -102,17 +108,24 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)
-	if d.Verdict != Duplicate {
+	d := decide(f.clock, t, s, found, m, f.cov, b.head.floor, b.n.rules.w)
+	d.Coverage = f.cov.public()
+	if d.Verdict == Unknown {
+		d.Action = b.n.opts.Unknown.of(d.Reason)
+	}
+	if d.handled() {
 		if err := b.call(r.Origin, d, f.clock.seen(s), fn); err != nil {
 			return d, err
 		}
 	}
 	b.settle(f, s, r.Origin)
-	if d.Verdict != Duplicate {
+	switch {
+	case d.accepted():
 		b.accept(id, r.Origin, s, older)
+	case d.Verdict == Duplicate:
+		b.ages.add(f.clock.age(m))
 	}
-	b.counts.add(d, s)
+	b.counts.add(&d, s)
 	return d, nil
 }
 
@@ -128,7 +141,7 @@ func (b *Batch) Pass(r Record, fn func(*Tx) error) error {
 		return err
 	}
 	b.settle(f, s, r.Origin)
-	b.counts.add(Decision{}, s)
+	b.counts.add(&Decision{}, s)
 	return nil
 }
 
@@ -325,12 +338,17 @@ func (b *Batch) Remember(offset int64, fingerprint uint64) {
 // commit makes the batch durable. Only then the namespace moves on.
 func (b *Batch) commit() error {
 	n := b.n
-	b.head.sequence++
+	if !b.unnumbered {
+		b.head.sequence++
+	}
 	w := n.s.db.NewBatch()
 	n.index.stage(w)
 	if b.rowChanged {
 		b.head.row = b.row.ledger(n.s.secret)
 		must(w.Set(nsKey(kindRow, n.num), b.row.append(nil), nil))
+	}
+	if b.ages != n.ages {
+		must(w.Set(nsKey(kindAges, n.num), b.ages.append(nil), nil))
 	}
 	b.head.next, b.head.sum = n.index.next(), n.index.sum()
 	b.head.sum.add(b.head.row)

@@ -39,6 +39,18 @@ func (c clock) seen(s step) int64 {
 	return c.now
 }
 
+// firstOf returns F of a marker: F = 0, accepted before any time, means the
+// first C.
+func (c clock) firstOf(m marker) int64 {
+	if m.first == 0 {
+		return c.first
+	}
+	return m.first
+}
+
+// age returns C - F of a marker; it may be below 0.
+func (c clock) age(m marker) int64 { return c.now - c.firstOf(m) }
+
 // rules are the settings that move a clock.
 type rules struct {
 	w          window.Window

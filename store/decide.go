@@ -36,15 +36,15 @@ func (c coverage) closed(now int64) coverage {
 }
 
 // decide is the decision of the law, whole. The clock c has already been moved
-// by the record's time t; found tells whether there is a marker m.
+// by the record's time t; found tells whether there is a marker m. A marker with
+// F at or below floor had left a window that was in force, and never counts
+// again, whether it still stands or not.
 //
 // It is pure: the same log gives the same decisions, however it was split into
 // batches, crashed over, or stored.
-func decide(c clock, t int64, s step, found bool, m marker, cov coverage, w window.Window) Decision {
-	first := m.first
-	if first == 0 {
-		first = c.first
-	}
+func decide(c clock, t int64, s step, found bool, m marker, cov coverage, floor int64, w window.Window) Decision {
+	first := c.firstOf(m)
+	found = found && first > floor
 	d := decideAt(c.now, t, s.known, found, first, cov, w)
 	if c.high != 0 && decideAt(c.high, t, s.known, found, first, cov, w) != d {
 		return Decision{Verdict: Unknown, Reason: Clock}

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 
 	"github.com/firstseen/firstseen/window"
 )
+
+const noFloor = math.MinInt64
 
 func TestFault_C07_C09_Decide(t *testing.T) {
 	m := marker{first: 1000, origin: Position{TopicID: ID{1}, Offset: 7}}
@@ -26,37 +29,42 @@ func TestFault_C07_C09_Decide(t *testing.T) {
 		t     int64 // 0: missing
 		found bool
 		cov   coverage
+		floor int64
 		want  Decision
 	}{
-		{"no marker", 1000, 0, 1000, false, fromBeginning, fresh},
-		{"age 0", 1000, 0, 1000, true, fromBeginning, dup},
-		{"age W-1", 1099, 0, 1099, true, fromBeginning, dup},
-		{"C09: age W", 1100, 0, 1100, true, fromBeginning, fresh},
-		{"the marker lies ahead of the clock", 1, 0, 1, true, fromBeginning, dup},
-		{"C07: a late copy within the window", 1099, 0, 1, true, fromBeginning, dup},
-		{"late, at the edge", 1100, 0, 1000, true, fromBeginning, fresh},
-		{"late by 1 ms", 1100, 0, 999, true, fromBeginning, unknown(Late)},
-		{"C05: missing is never late", 1100, 0, 0, true, fromBeginning, fresh},
-		{"coverage open", 1000, 0, 1000, false, open, unknown(Cold)},
-		{"coverage open, but the marker stands", 1000, 0, 1000, true, open, dup},
-		{"late comes before coverage", 1100, 0, 999, false, open, unknown(Late)},
-		{"coverage begins at the edge", 1100, 0, 1100, false, coverage{since: 1000, reason: Lost}, fresh},
-		{"coverage begins 1 ms inside", 1099, 0, 1099, false, coverage{since: 1000, reason: Lost},
+		{"no marker", 1000, 0, 1000, false, fromBeginning, noFloor, fresh},
+		{"age 0", 1000, 0, 1000, true, fromBeginning, noFloor, dup},
+		{"age W-1", 1099, 0, 1099, true, fromBeginning, noFloor, dup},
+		{"C09: age W", 1100, 0, 1100, true, fromBeginning, noFloor, fresh},
+		{"the marker lies ahead of the clock", 1, 0, 1, true, fromBeginning, noFloor, dup},
+		{"C07: a late copy within the window", 1099, 0, 1, true, fromBeginning, noFloor, dup},
+		{"late, at the edge", 1100, 0, 1000, true, fromBeginning, noFloor, fresh},
+		{"late by 1 ms", 1100, 0, 999, true, fromBeginning, noFloor, unknown(Late)},
+		{"C05: missing is never late", 1100, 0, 0, true, fromBeginning, noFloor, fresh},
+		{"coverage open", 1000, 0, 1000, false, open, noFloor, unknown(Cold)},
+		{"coverage open, noFloor, but the marker stands", 1000, 0, 1000, true, open, noFloor, dup},
+		{"late comes before coverage", 1100, 0, 999, false, open, noFloor, unknown(Late)},
+		{"coverage begins at the edge", 1100, 0, 1100, false, coverage{since: 1000, reason: Lost}, noFloor, fresh},
+		{"coverage begins 1 ms inside", 1099, 0, 1099, false, coverage{since: 1000, reason: Lost}, noFloor,
 			unknown(Lost)},
-		{"evicted", 1050, 0, 1050, false, coverage{since: 1000, reason: Evicted}, unknown(Evicted)},
-		{"both lines: new", 1000, 1050, 1000, false, fromBeginning, fresh},
-		{"both lines: duplicate", 1000, 1050, 1000, true, fromBeginning, dup},
-		{"by the row it has left the window", 1000, 1100, 1000, true, fromBeginning, unknown(Clock)},
-		{"by the row it is late", 1000, 1101, 1000, false, fromBeginning, unknown(Clock)},
-		{"by the row the window is covered", 1050, 1200, 0, false, coverage{since: 1000, reason: Cold},
+		{"evicted", 1050, 0, 1050, false, coverage{since: 1000, reason: Evicted}, noFloor, unknown(Evicted)},
+		{"both lines: new", 1000, 1050, 1000, false, fromBeginning, noFloor, fresh},
+		{"both lines: duplicate", 1000, 1050, 1000, true, fromBeginning, noFloor, dup},
+		{"by the row it has left the window", 1000, 1100, 1000, true, fromBeginning, noFloor, unknown(Clock)},
+		{"by the row it is late", 1000, 1101, 1000, false, fromBeginning, noFloor, unknown(Clock)},
+		{"by the row the window is covered", 1050, 1200, 0, false, coverage{since: 1000, reason: Cold}, noFloor,
 			unknown(Clock)},
-		{"the reasons differ", 1050, 1200, 1051, false, coverage{since: 1000, reason: Cold},
+		{"the reasons differ", 1050, 1200, 1051, false, coverage{since: 1000, reason: Cold}, noFloor,
 			unknown(Clock)},
+		{"it left a window that was in force", 1010, 0, 1010, true, fromBeginning, 1000, fresh},
+		{"and coverage says so", 1010, 0, 1010, true, coverage{since: 1000, reason: Cold}, 1000, unknown(Cold)},
+		{"it was in the window by 1 ms", 1010, 0, 1010, true, fromBeginning, 999, dup},
+		{"the row does not bring it back", 1000, 1050, 1000, true, fromBeginning, 1000, fresh},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := clock{now: tt.now, first: 1, times: firstTimes, high: tt.high}
-			got := decide(c, tt.t, step{known: tt.t > 0}, tt.found, m, tt.cov,
+			got := decide(c, tt.t, step{known: tt.t > 0}, tt.found, m, tt.cov, tt.floor,
 				window.Of(100*time.Millisecond))
 			require.Equal(t, tt.want, got)
 		})
@@ -67,19 +75,21 @@ func TestFault_C07_C09_Decide(t *testing.T) {
 func TestDecide_AcceptedBeforeAnyTime(t *testing.T) {
 	w := window.Of(100 * time.Millisecond)
 	c := clock{now: 1099, first: 1000, times: firstTimes}
-	got := decide(c, 0, step{}, true, marker{}, fromBeginning, w)
+	got := decide(c, 0, step{}, true, marker{}, fromBeginning, noFloor, w)
 	require.Equal(t, Decision{Verdict: Duplicate, First: timeOf(1000)}, got)
 	c.now = 1100
-	require.Equal(t, New, decide(c, 0, step{}, true, marker{}, fromBeginning, w).Verdict)
+	require.Equal(t, New, decide(c, 0, step{}, true, marker{}, fromBeginning, noFloor, w).Verdict)
+	c.now = 1050
+	require.Equal(t, New, decide(c, 0, step{}, true, marker{}, fromBeginning, 1000, w).Verdict)
 }
 
 func TestFault_C16_ForeverNeverExpires(t *testing.T) {
 	c := clock{now: 1 << 62, first: 1, times: firstTimes}
-	got := decide(c, 1, step{known: true}, true, marker{first: 1}, fromBeginning, window.Forever)
+	got := decide(c, 1, step{known: true}, true, marker{first: 1}, fromBeginning, noFloor, window.Forever)
 	require.Equal(t, Duplicate, got.Verdict)
-	got = decide(c, 1, step{known: true}, false, marker{}, fromBeginning, window.Forever)
+	got = decide(c, 1, step{known: true}, false, marker{}, fromBeginning, noFloor, window.Forever)
 	require.Equal(t, New, got.Verdict, "nothing is late")
-	got = decide(c, 1, step{known: true}, false, marker{}, coverage{since: 1, reason: Cold},
+	got = decide(c, 1, step{known: true}, false, marker{}, coverage{since: 1, reason: Cold}, noFloor,
 		window.Forever)
 	require.Equal(t, Unknown, got.Verdict, "a hole never leaves the window")
 }
@@ -297,9 +307,7 @@ func TestFault_D06_F13_NamespacesShareNothing(t *testing.T) {
 		require.Equal(t, New, d.Verdict)
 	}
 	require.NoError(t, other.Pending(func(Output) error { return errors.New("an output of another") }))
-	_, err = s.st.Namespace("a", &NamespaceOptions{Window: window.Week})
-	require.ErrorIs(t, err, ErrSettings)
-	require.ErrorContains(t, err, "use a new namespace")
+	require.Equal(t, window.Day, other.Window())
 }
 
 // Clock, row and first C are as durable as the markers: after a restart nothing

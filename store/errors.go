@@ -58,9 +58,20 @@ var (
 	// in the same log: an acknowledged position never goes back.
 	ErrBackwards = errors.New("store: position would go back")
 
-	// ErrSettings is returned by Namespace when the stored settings of a
-	// namespace are not those asked for.
+	// ErrSettings is returned by Namespace when the settings asked for would
+	// lose what the namespace remembers, and no option allows it.
 	ErrSettings = errors.New("store: namespace has other settings")
+
+	// ErrDeadLetter is returned by Tx.Set, Delete and Add for a record whose
+	// Action is DeadLetter: it is not accepted, so it must not count in state.
+	ErrDeadLetter = errors.New("store: state of a record that is dead-lettered")
+
+	// ErrNoClock is returned by Advance while the namespace has not seen the 8
+	// times that set its clock (R1).
+	ErrNoClock = errors.New("store: namespace has no clock yet")
+
+	// ErrAhead is returned by Advance for a time beyond the wall clock.
+	ErrAhead = errors.New("store: time lies ahead of the wall clock")
 
 	// ErrTxDone is returned by a Tx, a Batch or a View that is used after the
 	// function it was handed to has returned.

@@ -73,19 +73,23 @@ func ExampleStore_Namespaces() {
 	// 2
 }
 
-// Can a namespace's settings change by accident?
+// Can a window change? A longer one at once; a shorter one would forget, and has
+// to be allowed.
 func ExampleNamespaceOptions() {
 	st := inMemory()
 	defer func() { check(st.Close()) }()
-	_, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
+	n, err := st.Namespace("orders", &store.NamespaceOptions{Window: window.Hour})
 	check(err)
 	_, err = st.Namespace("orders", &store.NamespaceOptions{Window: window.Week})
-	fmt.Println(errors.Is(err, store.ErrSettings))
-	n, err := st.Namespace("orders", nil) // as it is
+	fmt.Println(n.Window(), err)
+	_, err = st.Namespace("orders", &store.NamespaceOptions{Window: window.Day})
+	fmt.Println(n.Window(), errors.Is(err, store.ErrSettings))
+	_, err = st.Namespace("orders", &store.NamespaceOptions{Window: window.Day, AllowShrink: true})
 	fmt.Println(n.Window(), err)
 	// Output:
-	// true
-	// 1h <nil>
+	// 7d <nil>
+	// 7d true
+	// 24h <nil>
 }
 
 // How are many records handled at once? One batch, one sync; state included.

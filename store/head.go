@@ -20,6 +20,8 @@ type head struct {
 	sequence uint64 // of the newest batch
 	hasState bool
 
+	floor int64 // in C: a marker with F up to here had left a window before it changed
+
 	next uint64 // the next segment's number
 	sum  ledger // of every live marker, those of the row included
 	row  ledger // of the row's markers
@@ -33,7 +35,9 @@ type flow struct {
 	cov    coverage
 }
 
-func newHead() head { return head{flow: flow{cov: fromBeginning}, lastOffset: -1} }
+func newHead() head {
+	return head{flow: flow{cov: fromBeginning}, lastOffset: -1, floor: math.MinInt64}
+}
 
 const headFormat = 1
 
@@ -58,7 +62,7 @@ func (h *head) append(dst []byte) []byte {
 	dst = appendPosition(dst, h.pos)
 	for _, v := range []int64{
 		h.clock.now, h.clock.first, int64(h.clock.jumps), h.clock.low, h.clock.high,
-		h.cov.since, h.lastOffset,
+		h.cov.since, h.lastOffset, h.floor,
 	} {
 		dst = binary.AppendVarint(dst, v)
 	}
@@ -86,6 +90,7 @@ func parseHead(b []byte) (head, bool) {
 	h.pos = d.position()
 	h.clock.now, h.clock.first, h.clock.jumps = d.varint(), d.varint(), int(d.varint())
 	h.clock.low, h.clock.high, h.cov.since, h.lastOffset = d.varint(), d.varint(), d.varint(), d.varint()
+	h.floor = d.varint()
 	h.fingerprint, h.rewind, h.forgets = d.uvarint(), d.uvarint(), d.uvarint()
 	h.sequence, h.next = d.uvarint(), d.uvarint()
 	h.sum, h.row = d.ledger(), d.ledger()
@@ -111,6 +116,3 @@ func (f *flow) pass(origin Position) {
 		f.pos.Offset++
 	}
 }
-
-// fromStart reports whether coverage is from the beginning.
-func (c coverage) fromStart() bool { return !c.open && c.since == math.MinInt64 }

@@ -1,6 +1,10 @@
 package store
 
-import "github.com/cockroachdb/pebble/v2"
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/firstseen/firstseen/window"
+)
 
 // index is the one seam around the markers of a namespace. Two things stand
 // behind it: segments, what a store is made of, and a plain map, which the
@@ -12,6 +16,12 @@ import "github.com/cockroachdb/pebble/v2"
 type index interface {
 	// begin starts a batch. durable is the clock as it stands on disk.
 	begin(durable clock) error
+
+	// dropping reports whether the batch that was begun drops what has expired.
+	dropping() bool
+
+	// setRules changes the settings, between batches.
+	setRules(r rules, b window.Buckets)
 
 	// prepare looks up many IDs at once, in front of the marker they will
 	// find. Their places are the at of the look-ups that follow.

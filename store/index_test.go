@@ -32,7 +32,9 @@ func (p *plainIndex) begin(clock) error {
 	return nil
 }
 
-func (p *plainIndex) prepare([]ident) {}
+func (p *plainIndex) prepare([]ident)                {}
+func (p *plainIndex) dropping() bool                 { return false }
+func (p *plainIndex) setRules(rules, window.Buckets) {}
 
 func (p *plainIndex) lookup(id ident, _ int) (marker, bool, error) {
 	m, ok := p.markers[string(id.text)]

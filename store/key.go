@@ -21,6 +21,7 @@ import "encoding/binary"
 //	  row    ns
 //	  dead   ns          segment 8 B BE
 //	  opens  -
+//	  ages   ns
 //
 // Every part but the last has a fixed width, so no two keys are equal unless
 // all their parts are (injective), and keys of one namespace or segment are
@@ -37,6 +38,7 @@ const (
 	kindRow   = 0x09
 	kindDead  = 0x0a
 	kindOpens = 0x0b
+	kindAges  = 0x0c
 )
 
 // The parts of a segment's table, in key order.

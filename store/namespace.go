@@ -13,19 +13,20 @@ import (
 // Kafka, one partition of one topic as one group reads it. Its methods may be
 // called from any goroutine; batches of one namespace follow each other.
 type Namespace struct {
-	s     *Store
-	name  string
-	num   uint32
-	rules rules
-	opts  NamespaceOptions
+	s    *Store
+	name string
+	num  uint32
 
 	owner chan struct{} // holds a token while a goroutine owns the fields below
 
+	rules   rules
+	opts    NamespaceOptions // those in force
 	loaded  bool
 	index   index
 	head    head
 	row     row
 	failed  int64 // offset whose function failed; -1: none
+	ages    Ages
 	pending []unsettled
 	idents  []ident // scratch
 	texts   []byte
@@ -44,7 +45,7 @@ type Namespace struct {
 func (n *Namespace) Name() string { return n.name }
 
 // Window returns how long a marker counts.
-func (n *Namespace) Window() window.Window { return n.rules.w }
+func (n *Namespace) Window() window.Window { return n.status.Load().Settings.Window }
 
 // Do decides one record in a batch of its own: see Batch.Do. It is the simplest
 // way to use a store, and the slowest: one sync a record.
@@ -85,7 +86,7 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		return fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	b := &Batch{
-		n: n, head: n.head, row: n.row, failed: n.failed,
+		n: n, head: n.head, row: n.row, ages: n.ages, failed: n.failed,
 		wall: n.s.opts.Now().UnixMilli(),
 	}
 	if len(n.row.list) > 0 {
@@ -117,7 +118,7 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 
 // keep makes a durable batch the namespace's truth.
 func (n *Namespace) keep(b *Batch) {
-	n.head, n.row, n.failed = b.head, b.row, b.failed
+	n.head, n.row, n.ages, n.failed = b.head, b.row, b.ages, b.failed
 	for len(n.pending) > 0 && n.pending[0].seq <= b.settled {
 		n.pending = n.pending[1:]
 	}
@@ -168,26 +169,4 @@ func (n *Namespace) takeGone() []uint64 {
 	g := n.gone
 	n.gone = nil
 	return g
-}
-
-// same reports whether stored settings are those asked for.
-func (n *Namespace) same(o NamespaceOptions) error {
-	var errs []error
-	differ := func(what string, stored, asked any) {
-		errs = append(errs, fmt.Errorf("%w: namespace %q has %s %v, not %v; ask for the stored one, or use a new namespace",
-			ErrSettings, n.name, what, stored, asked))
-	}
-	if o.Window.Millis() != n.opts.Window.Millis() {
-		differ("window", n.opts.Window, o.Window)
-	}
-	if o.MaxAdvance != n.opts.MaxAdvance {
-		differ("MaxAdvance", n.opts.MaxAdvance, o.MaxAdvance)
-	}
-	if o.MaxAhead != n.opts.MaxAhead {
-		differ("MaxAhead", n.opts.MaxAhead, o.MaxAhead)
-	}
-	if o.IDSource != n.opts.IDSource && o.IDSource != "" {
-		differ("IDSource", n.opts.IDSource, o.IDSource)
-	}
-	return errors.Join(errs...)
 }

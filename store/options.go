@@ -81,18 +81,37 @@ func (o *Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// NamespaceOptions are the settings of a namespace. Nil and the zero value work.
-// They are stored when the namespace is created. Later openings must ask for
-// the same, or for none by nil.
+// NamespaceOptions are the settings of a namespace. Nil and the zero value work
+// for one that is created.
+//
+// Window, MaxAdvance, MaxAhead and IDSource are stored. Where an opening asks for
+// others, the namespace changes at once, in a batch of its own, and its log says
+// so; nil asks for what is stored. A longer window never invents memory: what had
+// left the window before stays forgotten, and until a window has passed, coverage
+// says from when on all is known (R9). A window that becomes Forever is never
+// whole again, unless nothing had left it. What would lose memory is refused with
+// ErrSettings unless an option allows it.
 type NamespaceOptions struct {
+	// AllowIDSourceChange lets IDSource be another one than is stored. Markers
+	// of the old source stay, and count for an ID that equals theirs: where the
+	// two sources can give one ID to two messages, use a new namespace instead.
+	// As IDs of the new source do not meet the old markers, coverage opens
+	// (Evicted).
+	AllowIDSourceChange bool
+
+	// AllowShrink lets Window be shorter than is stored. What has left the
+	// shorter window is forgotten for good.
+	AllowShrink bool
+
 	// BucketWidth is how often, in the namespace's own time, markers are cut
-	// into a new segment. A cost knob: it changes no verdict, and may differ at
-	// every opening. Defaults to an eighth of the window.
+	// into a new segment. A cost knob: it changes no verdict, is not stored, and
+	// may differ at every opening. Defaults to an eighth of the window.
 	BucketWidth time.Duration
 
 	// IDSource names what the IDs are taken from, such as "header:payment-id".
-	// A namespace refuses to be opened under another name: IDs of another kind
-	// would not meet their markers. Empty: not checked.
+	// A namespace refuses to be opened under another name (AllowIDSourceChange):
+	// IDs of another kind would not meet their markers. One without a name takes
+	// the first that it is given. Empty: not checked.
 	IDSource string
 
 	// MaxAdvance is the largest step forward in time that a single record may
@@ -103,6 +122,11 @@ type NamespaceOptions struct {
 	// MaxAhead is how far beyond the wall clock a record's time may lie; beyond
 	// it the time is treated as missing (R1). Defaults to 1 h.
 	MaxAhead time.Duration
+
+	// Unknown says what is done with records that the store cannot know (R4).
+	// Not stored: it is what the newest opening that gave options asked for.
+	// Defaults to accepting them all.
+	Unknown UnknownPolicy
 
 	// Window is how long a marker counts. Defaults to window.Day.
 	Window window.Window
@@ -120,6 +144,7 @@ func (o *NamespaceOptions) withDefaults() NamespaceOptions {
 	if c.MaxAdvance == 0 && !c.Window.IsForever() {
 		c.MaxAdvance = max(c.Window.TTL()/8, time.Minute)
 	}
+	c.Unknown = c.Unknown.withDefaults()
 	return c
 }
 
@@ -137,6 +162,9 @@ func (o *NamespaceOptions) validate() error {
 	if o.MaxAhead < 0 || o.MaxAhead%time.Millisecond != 0 {
 		errs = append(errs, fmt.Errorf(
 			"store: MaxAhead is %v; give whole milliseconds, or 0 for 1h", o.MaxAhead))
+	}
+	if err := o.Unknown.validate(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

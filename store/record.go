@@ -110,18 +110,24 @@ func (r Reason) String() string {
 	}
 }
 
-// Decision is the answer for one record. It is a pure function of the log.
+// Decision is the answer for one record: a pure function of the log, and of the
+// settings in force and the Advances at their places in it.
 type Decision struct {
 	// Verdict is New, Duplicate or Unknown; zero when nothing was decided.
 	Verdict Verdict
 	// Reason of an Unknown; zero otherwise.
 	Reason Reason
+	// Action is what the namespace's policy asks for an Unknown; zero otherwise.
+	Action Action
 	// First is when the accepted copy of a Duplicate was first seen, by the
 	// namespace's clock. Zero for other verdicts.
 	First time.Time
 	// Origin is where the accepted copy of a Duplicate stands. Zero for other
 	// verdicts, and for copies without a log behind them.
 	Origin Position
+	// Coverage is what the namespace could vouch for when it decided, the
+	// record's own time included.
+	Coverage Coverage
 }
 
 // Committed is K: the last offset of the namespace's log that the outside (a

@@ -1,17 +1,13 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/firstseen/firstseen/window"
 )
 
 // The registry: every namespace by name, with its number and its settings.
@@ -39,41 +35,54 @@ func (s *Store) Namespaces() iter.Seq[string] {
 }
 
 // Namespace returns the namespace of that name, and creates it, durably, when
-// there is none. Settings are those it was created with: asking for others is
-// ErrSettings, asking for none (nil) always fits.
+// there is none. There is one of a name: every call returns the same.
+//
+// Options that are not those it has change it, durably, before the call returns
+// (see NamespaceOptions), or are refused as a whole: ErrSettings says what would
+// be lost. Nil changes nothing. A change waits for the namespace's batch in
+// progress, so it must not be asked for inside one.
 func (s *Store) Namespace(name string, opts *NamespaceOptions) (*Namespace, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
 	defer s.leave()
-	o := opts.withDefaults()
+	o := opts.withDefaults() // those of a namespace that is created
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("store: namespace %q: %w", name, err)
 	}
 	if name == "" || len(name) > 1<<10 {
 		return nil, fmt.Errorf("store: a namespace's name has 1 to 1024 bytes, not %d", len(name))
 	}
+	n, err := s.inUse(name, o)
+	if err == nil && opts != nil {
+		err = n.adapt(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// inUse returns the one handle of a namespace, which it creates where there is
+// none.
+func (s *Store) inUse(name string, o NamespaceOptions) (*Namespace, error) {
 	s.creating.Lock()
 	defer s.creating.Unlock()
 	s.mu.Lock()
 	n, value := s.spaces[name], s.names[name]
 	s.mu.Unlock()
-	if n == nil {
-		var err error
-		if value == nil {
-			value, err = s.register(name, o)
-		}
-		if err == nil {
-			n, err = s.newNamespace(name, value, o.BucketWidth)
-		}
-		if err != nil {
-			return nil, s.fault.found(err)
-		}
+	if n != nil {
+		return n, nil
 	}
-	if opts != nil {
-		if err := n.same(o); err != nil {
-			return nil, err
-		}
+	var err error
+	if value == nil {
+		value, err = s.register(name, o)
+	}
+	if err == nil {
+		n, err = s.newNamespace(name, value)
+	}
+	if err != nil {
+		return nil, s.fault.found(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,11 +94,7 @@ func (s *Store) Namespace(name string, opts *NamespaceOptions) (*Namespace, erro
 // caller holds creating.
 func (s *Store) register(name string, o NamespaceOptions) ([]byte, error) {
 	r := s.record
-	value := binary.BigEndian.AppendUint32(nil, r.nextNS)
-	for _, ms := range []int64{o.Window.Millis(), o.MaxAdvance.Milliseconds(), o.MaxAhead.Milliseconds()} {
-		value = binary.BigEndian.AppendUint64(value, uint64(ms))
-	}
-	value = append(value, o.IDSource...)
+	value := settingsEntry(r.nextNS, &o)
 	key := nameKey(name)
 	r.nextNS++
 	r.namespaces.add(r.entryProof(key, value))
@@ -110,26 +115,16 @@ func (s *Store) register(name string, o NamespaceOptions) ([]byte, error) {
 }
 
 // newNamespace makes a namespace of its entry in the registry and its head.
-func (s *Store) newNamespace(name string, value []byte, width time.Duration) (*Namespace, error) {
-	d := decoder{b: value}
-	n := &Namespace{s: s, name: name, num: d.uint32(), owner: make(chan struct{}, 1), failed: -1}
-	w, advance, ahead := int64(d.uint64()), int64(d.uint64()), int64(d.uint64())
-	if d.bad {
+func (s *Store) newNamespace(name string, value []byte) (*Namespace, error) {
+	num, o, ok := parseSettings(value)
+	if !ok {
 		return nil, corruptf("namespace %q: its settings do not parse", name)
 	}
-	ms := func(v int64) time.Duration { return time.Duration(v) * time.Millisecond }
-	win := window.Forever
-	if w != win.Millis() {
-		win = window.Of(ms(w))
+	n := &Namespace{
+		s: s, name: name, num: num, opts: o, rules: o.rules(),
+		owner: make(chan struct{}, 1), failed: -1,
 	}
-	n.opts = NamespaceOptions{
-		Window: win, BucketWidth: width, MaxAdvance: ms(advance), MaxAhead: ms(ahead), IDSource: string(d.b),
-	}
-	n.rules = rules{w: win, maxAdvance: advance, maxAhead: ahead}
-	if advance == 0 {
-		n.rules.maxAdvance = window.Forever.Millis() // no limit
-	}
-	if err := n.loadHead(); err != nil {
+	if err := errors.Join(n.loadHead(), n.loadAges()); err != nil {
 		return nil, err
 	}
 	n.publish()

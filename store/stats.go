@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,42 +31,74 @@ func (c Coverage) String() string {
 	}
 }
 
+// public returns the coverage as callers see it.
+func (c coverage) public() Coverage {
+	switch {
+	case c.open:
+		return Coverage{Open: true, Reason: c.reason}
+	case c.since == math.MinInt64:
+		return Coverage{}
+	default:
+		return Coverage{Since: timeOf(c.since), Reason: c.reason}
+	}
+}
+
 // Counts are what a namespace decided since the store was opened.
 type Counts struct {
 	New       uint64
 	Duplicate uint64
-	Unknown   uint64 // all reasons
-	Late      uint64 // of Unknown
-	Clock     uint64 // of Unknown
-	Cold      uint64 // of Unknown, with evicted and lost
-	NoID      uint64 // passed by Batch.Pass
-	Future    uint64 // times beyond the wall clock that were treated as missing
-	Replays   uint64
+	Unknown   uint64 // all reasons, all actions
+
+	// Of Unknown, by reason.
+	Late, Clock, Cold, Evicted, Lost uint64
+
+	// Of Unknown, by what was done with them (UnknownPolicy).
+	Accepted, DeadLettered, Dropped uint64
+
+	NoID    uint64 // passed by Batch.Pass
+	Future  uint64 // times beyond the wall clock that were treated as missing
+	Replays uint64
 }
 
 type counts struct{ Counts }
 
-func (c *counts) add(d Decision, s step) {
+func (c *counts) add(d *Decision, s step) {
 	switch d.Verdict {
 	case New:
 		c.New++
 	case Duplicate:
 		c.Duplicate++
 	case Unknown:
-		c.Unknown++
-		switch d.Reason {
-		case Late:
-			c.Late++
-		case Clock:
-			c.Clock++
-		default:
-			c.Cold++
-		}
+		c.addUnknown(d)
 	default:
 		c.NoID++
 	}
 	if s.future {
 		c.Future++
+	}
+}
+
+func (c *counts) addUnknown(d *Decision) {
+	c.Unknown++
+	switch d.Reason {
+	case Late:
+		c.Late++
+	case Clock:
+		c.Clock++
+	case Evicted:
+		c.Evicted++
+	case Lost:
+		c.Lost++
+	default:
+		c.Cold++
+	}
+	switch d.Action {
+	case DeadLetter:
+		c.DeadLettered++
+	case Drop:
+		c.Dropped++
+	default:
+		c.Accepted++
 	}
 }
 
@@ -76,6 +109,11 @@ func (c *counts) addAll(o counts) {
 	c.Late += o.Late
 	c.Clock += o.Clock
 	c.Cold += o.Cold
+	c.Evicted += o.Evicted
+	c.Lost += o.Lost
+	c.Accepted += o.Accepted
+	c.DeadLettered += o.DeadLettered
+	c.Dropped += o.Dropped
 	c.NoID += o.NoID
 	c.Future += o.Future
 	c.Replays += o.Replays
@@ -109,6 +147,10 @@ type Status struct {
 	Segments, Sealed int
 	// Counts since the store was opened.
 	Counts Counts
+	// Ages of the duplicates since the namespace was created.
+	Ages Ages
+	// Settings are those in force.
+	Settings NamespaceOptions
 }
 
 // Status returns what the namespace knows of itself. It reads nothing from disk
@@ -125,13 +167,10 @@ func (n *Namespace) publish() {
 	h := &n.head
 	st := &Status{
 		Position: h.pos, Clock: timeOf(h.clock.now), Committed: h.committed,
-		Coverage:   Coverage{Open: h.cov.open, Reason: h.cov.reason},
+		Coverage:   h.cov.public(),
 		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
 		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,
-		Markers: h.sum.n, Counts: n.total.Counts,
-	}
-	if !h.cov.open && !h.cov.fromStart() {
-		st.Coverage.Since = timeOf(h.cov.since)
+		Markers: h.sum.n, Counts: n.total.Counts, Ages: n.ages, Settings: n.opts,
 	}
 	for _, p := range n.pending {
 		st.Pending += p.n
@@ -156,7 +195,7 @@ func (n *Namespace) DiskBytes() (uint64, error) {
 	defer n.s.leave()
 	var total uint64
 	err := n.s.fault.read("measure a namespace", func() error {
-		for _, kind := range []byte{kindPage, kindCat, kindRun, kindHead, kindOut, kindState, kindRow} {
+		for _, kind := range []byte{kindPage, kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindAges} {
 			from := nsKey(kind, n.num)
 			bytes, err := n.s.db.EstimateDiskUsage(from, after(from))
 			if err != nil {

@@ -39,8 +39,10 @@ type undoWrite struct {
 	had bool
 }
 
-// Decision returns the verdict under which the record is handled: New or
-// Unknown, or the zero Decision for a record without an ID.
+// Decision returns the verdict under which the record is handled: New, or
+// Unknown with what is to be done about it, or the zero Decision for a record
+// without an ID. Where its Action is DeadLetter, the record is to be staged for
+// the dead letters, and writes of state are ErrDeadLetter.
 func (t *Tx) Decision() Decision { return t.decision }
 
 // Clock returns the namespace's clock as this record has moved it: when the
@@ -71,6 +73,9 @@ func (t *Tx) Delete(key []byte) error { return t.write(key, stateWrite{deleted: 
 func (t *Tx) write(key []byte, w stateWrite) error {
 	if t.ended.Load() {
 		return ErrTxDone
+	}
+	if t.decision.Action == DeadLetter {
+		return fmt.Errorf("%w: namespace %q, Unknown(%v); only stage it", ErrDeadLetter, t.b.n.name, t.decision.Reason)
 	}
 	if t.b.state == nil {
 		t.b.state = make(map[string]stateWrite)
