@@ -79,6 +79,15 @@ func (d *driver) step(t require.TestingT, s crashStep) error {
 	if err != nil {
 		return err
 	}
+	switch s.kind {
+	case stepSettings:
+		o := s.opts
+		o.BucketWidth, o.AllowShrink, o.AllowIDSourceChange = d.width, true, true
+		_, err := d.store.Namespace(d.script.spaces[s.space].name, &o)
+		return err
+	case stepAdvance:
+		return n.Advance(s.to)
+	}
 	err = n.Update(func(b *store.Batch) error {
 		if len(s.acts)%2 == 0 {
 			var ids [][]byte
@@ -113,9 +122,22 @@ func (d *driver) space(i int) (*store.Namespace, error) {
 	if d.spaces[i] != nil {
 		return d.spaces[i], nil
 	}
-	o := d.script.spaces[i].opts
+	name, o := d.script.spaces[i].name, d.script.spaces[i].opts
+	if slices.Contains(slices.Collect(d.store.Namespaces()), name) {
+		n, err := d.store.Namespace(name, nil) // with the settings that it has by now
+		if err != nil {
+			return nil, err
+		}
+		st, err := n.Status()
+		if err != nil {
+			return nil, err
+		}
+		policy := o.Unknown // not stored
+		o = st.Settings
+		o.Unknown = policy
+	}
 	o.BucketWidth = d.width
-	n, err := d.store.Namespace(d.script.spaces[i].name, &o)
+	n, err := d.store.Namespace(name, &o)
 	if err == nil {
 		d.spaces[i] = n
 	}
@@ -126,6 +148,9 @@ func (d *driver) space(i int) (*store.Namespace, error) {
 // the disk.
 func act1(t require.TestingT, b *store.Batch, a crashAct) error {
 	handle := func(tx *store.Tx) error {
+		if tx.Decision().Action == store.DeadLetter {
+			return finish(tx, a)
+		}
 		if _, err := tx.Add([]byte(a.keys[0]), 1); err != nil {
 			return err
 		}
@@ -137,18 +162,7 @@ func act1(t require.TestingT, b *store.Batch, a crashAct) error {
 				return err
 			}
 		}
-		for _, o := range a.outs {
-			if err := tx.Stage([]byte(o)); err != nil {
-				return err
-			}
-		}
-		switch a.kind {
-		case actFail:
-			return errFail
-		case actPanic:
-			panic(errFail)
-		}
-		return nil
+		return finish(tx, a)
 	}
 	switch a.kind {
 	case actDo:
@@ -178,6 +192,22 @@ func act1(t require.TestingT, b *store.Batch, a crashAct) error {
 		b.SetCommitted(store.Committed{Offset: a.pos.Offset, LeaderEpoch: 7, Tag: a.outs[0]})
 	case actRemember:
 		b.Remember(a.pos.Offset, a.seq)
+	}
+	return nil
+}
+
+// finish stages what an act brings out, and fails where it has to.
+func finish(tx *store.Tx, a crashAct) error {
+	for _, o := range a.outs {
+		if err := tx.Stage([]byte(o)); err != nil {
+			return err
+		}
+	}
+	switch a.kind {
+	case actFail:
+		return errFail
+	case actPanic:
+		panic(errFail)
 	}
 	return nil
 }
@@ -252,6 +282,7 @@ func (d *driver) check(t require.TestingT, n int) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, st.Markers, p.most, "I6: %s after %d steps", name, n)
 		st.Counts, st.Markers, st.Segments, st.Sealed = store.Counts{}, 0, 0, 0
+		st.Settings.BucketWidth = 0
 		require.Equal(t, p.status, st, "%s after %d steps", name, n)
 
 		state := map[string]string{}

@@ -34,13 +34,13 @@ func (b *batchModel) commit(m *spaceModel) {
 	st := &b.picture.status
 	st.Sequence = b.sequence
 	st.Position, st.Clock, st.Coverage = b.law.pos, instant(b.law.clock), b.law.coverage()
-	st.Pending = len(b.picture.pending)
+	st.Pending, st.Ages = len(b.picture.pending), b.law.ages
 	// The spans of segments are bounded by the bucket width and W/16; they go
 	// with the batch that begins after their newest marker has left the window.
 	// The clock may go back during its first 8 times only.
 	b.picture.most = uint64(len(b.firsts))
 	if w := b.law.window; !w.IsForever() {
-		edge := min(m.law.clock, b.law.clock) - w.Millis() - w.Millis()/8 - b.spread
+		edge := min(m.law.clock, b.law.clock) - w.Millis() - b.widest/8 - b.spread
 		b.picture.most = 0
 		for _, f := range b.firsts {
 			if f == 0 || f > edge {
@@ -68,9 +68,11 @@ func (b *batchModel) again(a crashAct) crashAct {
 	a.kind = actDo
 	a.want = playLaw(b.law, a, a.want)
 	b.log.Offset++
-	if a.want.Verdict != store.Duplicate {
-		b.handle(a)
+	if a.want.Verdict == store.New || a.want.Action == store.Accept {
 		b.firsts = append(b.firsts, max(b.law.clock, b.law.largest))
+	}
+	if handled(a.want) {
+		b.handle(a)
 	}
 	return a
 }
@@ -90,7 +92,12 @@ func (b *batchModel) fail(
 ) (crashAct, bool) {
 	a := crashAct{kind: kind, rec: b.record(id, t), keys: keys, outs: outs}
 	a.want = cloneLaw(b.law).do(string(id), a.rec.At, a.rec.Origin)
-	return a, a.want.Verdict != store.Duplicate
+	return a, handled(a.want)
+}
+
+// handled reports whether a handler is called.
+func handled(d store.Decision) bool {
+	return d.Verdict != store.Duplicate && d.Action != store.Drop
 }
 
 func (b *batchModel) replay(id []byte) crashAct {
@@ -129,6 +136,14 @@ func (b *batchModel) remember(print uint64) crashAct {
 
 // handle is the handler: a number, a value, a deletion, and outputs.
 func (b *batchModel) handle(a crashAct) {
+	for i, o := range a.outs {
+		b.picture.pending = append(b.picture.pending, store.Output{
+			Origin: a.rec.Origin, Sequence: b.sequence, Index: i, Data: []byte(o),
+		})
+	}
+	if a.want.Action == store.DeadLetter {
+		return
+	}
 	n := uint64(0)
 	if v, ok := b.picture.state[a.keys[0]]; ok {
 		n = binary.BigEndian.Uint64([]byte(v))
@@ -137,11 +152,6 @@ func (b *batchModel) handle(a crashAct) {
 	b.picture.state[a.keys[1]] = valueOf(a.rec)
 	delete(b.picture.state, a.keys[2])
 	b.picture.status.HasState = true
-	for i, o := range a.outs {
-		b.picture.pending = append(b.picture.pending, store.Output{
-			Origin: a.rec.Origin, Sequence: b.sequence, Index: i, Data: []byte(o),
-		})
-	}
 }
 
 // valueOf is what the handler keeps of a record.

@@ -34,7 +34,9 @@ type crashStep struct {
 	kind  stepKind
 	space int
 	acts  []crashAct
-	abort bool // the function of Update fails in the end: nothing remains
+	opts  store.NamespaceOptions // of a change of settings
+	to    time.Time              // of an advance
+	abort bool                   // the function of Update fails in the end: nothing remains
 }
 
 type stepKind uint8
@@ -43,7 +45,9 @@ const (
 	stepOpen  stepKind = iota // close the store if it is open, then open it
 	stepSpace                 // create a namespace
 	stepBatch
-	stepDrain // wait for tables to be written and removed
+	stepDrain    // wait for tables to be written and removed
+	stepSettings // give a namespace other settings
+	stepAdvance  // move an idle namespace's clock
 )
 
 // crashAct is one call inside a batch.
@@ -101,9 +105,11 @@ func usual() shape {
 		spaces: []scriptSpace{
 			{"short", store.NamespaceOptions{
 				Window: window.Of(400 * time.Millisecond), MaxAdvance: 60 * time.Millisecond,
+				Unknown: store.UnknownPolicy{Late: store.DeadLetter, Cold: store.Drop},
 			}},
 			{"narrow", store.NamespaceOptions{
 				Window: window.Of(90 * time.Millisecond), MaxAdvance: 40 * time.Millisecond,
+				IDSource: "a",
 			}},
 			{"forever", store.NamespaceOptions{Window: window.Forever}},
 		},
@@ -134,6 +140,7 @@ type spaceModel struct {
 	recent  [][]byte
 	firsts  []int64 // F of every accepted record, or above it
 	spread  int64   // ms between the markers of a row that the clock follows
+	widest  int64   // ms, of its windows
 }
 
 func writeScript(seed uint64, sh shape) *crashScript {
@@ -145,14 +152,13 @@ func writeScript(seed uint64, sh shape) *crashScript {
 	}
 	for i, sp := range sh.spaces {
 		w.spaces = append(w.spaces, &spaceModel{
-			law: newLaw(settings{
-				window: sp.opts.Window, advance: sp.opts.MaxAdvance.Milliseconds(),
-				ahead: time.Hour.Milliseconds(), wall: wallClock.UnixMilli(),
-			}),
+			law: newLaw(settingsOf(sp.opts)),
 			log: store.Position{TopicID: store.ID{byte(i + 1)}, Partition: int32(i), LeaderEpoch: -1},
 			now: 1_700_000_000_000,
 		})
 		w.spaces[i].picture.status.LastOffset = -1
+		w.spaces[i].picture.status.Settings = w.spaces[i].law.options(0)
+		w.spaces[i].widest = sp.opts.Window.Millis()
 	}
 	w.script.after = append(w.script.after, w.picture())
 	w.step(crashStep{kind: stepOpen})
@@ -167,6 +173,14 @@ func writeScript(seed uint64, sh shape) *crashScript {
 			continue
 		}
 		w.step(w.batch(space, 1+w.rng.IntN(sh.records)))
+		switch w.rng.IntN(10) {
+		case 0, 1:
+			w.step(w.settings(w.rng.IntN(len(sh.spaces))))
+		case 2:
+			if m := w.spaces[space]; len(m.law.firsts) == 8 && !(sh.still && space == 1) {
+				w.step(w.advance(space))
+			}
+		}
 		switch w.rng.IntN(12) {
 		case 0:
 			if !sh.early || n < sh.batches/3 {
@@ -205,6 +219,10 @@ func (w *writer) batch(space, records int) crashStep {
 	for range records {
 		s.acts = append(s.acts, w.records(b)...)
 	}
+	if !slices.ContainsFunc(s.acts, func(a crashAct) bool { return a.kind != actReplay }) {
+		// Replays alone change nothing: such a batch is not written.
+		s.acts = append(s.acts, b.do(w.id(b), w.time(b), w.keys(), w.outs(b)))
+	}
 	switch w.rng.IntN(4) {
 	case 0:
 		s.acts = append(s.acts, b.settle(b.before.status.Sequence-min(
@@ -220,6 +238,52 @@ func (w *writer) batch(space, records int) crashStep {
 	}
 	b.commit(m)
 	return s
+}
+
+// settings draws other settings of a namespace.
+func (w *writer) settings(space int) crashStep {
+	m, b := w.spaces[space], w.begin(space)
+	s := b.law.settings
+	switch ms := s.window.Millis(); {
+	case w.rng.IntN(6) == 0:
+		s.source = fmt.Sprintf("source %d", w.rng.IntN(3))
+	case s.window.IsForever():
+		s.advance = 100 + w.rng.Int64N(100)
+	default:
+		ms = []int64{ms / 2, 2 * ms, ms + 13, ms - 13}[w.rng.IntN(4)]
+		s.window = window.Of(time.Duration(min(max(ms, 60), 1000)) * time.Millisecond)
+	}
+	if b.law.change(s) {
+		most := b.before.most
+		b.widest = max(b.widest, s.window.Millis())
+		b.picture.status.Settings = b.law.options(0)
+		b.commit(m)
+		m.picture.most = most
+	}
+	return crashStep{kind: stepSettings, space: space, opts: m.law.options(0)}
+}
+
+// advance draws a move of a namespace's clock.
+func (w *writer) advance(space int) crashStep {
+	m, b := w.spaces[space], w.begin(space)
+	to := time.UnixMilli(b.law.clock + w.rng.Int64N(2*min(b.law.window.Millis(), 500)))
+	apart := len(b.law.apart)
+	if moved, err := b.law.advanceTo(to); err == nil && moved {
+		for range apart { // those of a row that is given up
+			b.firsts = append(b.firsts, b.law.clock)
+		}
+		b.now = max(b.now, b.law.clock)
+		b.commit(m)
+	}
+	return crashStep{kind: stepAdvance, space: space, to: to}
+}
+
+// settingsOf returns the model's settings of options.
+func settingsOf(o store.NamespaceOptions) settings {
+	return settings{
+		window: o.Window, advance: o.MaxAdvance.Milliseconds(), ahead: time.Hour.Milliseconds(),
+		wall: wallClock.UnixMilli(), source: o.IDSource, policy: o.Unknown,
+	}
 }
 
 // records draws one record and what goes with it.
@@ -338,10 +402,20 @@ func (w *writer) probe() {
 	}
 	for i, m := range w.spaces {
 		// The script is played once more: its IDs are known only now.
-		m.law = newLaw(m.law.settings)
+		m.law = newLaw(settingsOf(w.script.spaces[i].opts))
 		var probes []store.Decision
 		for n, s := range w.script.steps {
-			if probes == nil || s.kind == stepBatch && s.space == i && !s.abort {
+			if mine := s.space == i && !s.abort; probes == nil || mine {
+				switch {
+				case !mine:
+				case s.kind == stepSettings:
+					m.law.change(settingsOf(s.opts))
+				case s.kind == stepAdvance:
+					_, err := m.law.advanceTo(s.to)
+					if err != nil {
+						panic(err) // no script is written so
+					}
+				}
 				for _, a := range s.acts {
 					playLaw(m.law, a, store.Decision{})
 				}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -70,6 +71,7 @@ type player struct {
 type lane struct {
 	script
 	name    string
+	now     settings // those in force
 	ns      *store.Namespace
 	done    int // steps that are durable
 	got     []store.Decision
@@ -88,7 +90,7 @@ func newPlayer(t rapid.TB, l layout, scripts ...script) *player {
 	}
 	for i, s := range scripts {
 		p.lanes = append(p.lanes, &lane{
-			script: s, name: fmt.Sprintf("lane-%d", i), state: map[string]string{},
+			script: s, now: s.settings, name: fmt.Sprintf("lane-%d", i), state: map[string]string{},
 			got: make([]store.Decision, len(s.steps)),
 		})
 	}
@@ -126,12 +128,14 @@ func play(t rapid.TB, l layout, scripts ...script) [][]store.Decision {
 func (p *player) chance(percent int) bool { return p.rng.IntN(100) < percent }
 
 func (p *player) open() {
-	st, err := storehook.Open("store", &store.Options{Memory: p.Memory, Now: p.now},
-		storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
+	st, err := storehook.Open("store", &store.Options{
+		Memory: p.Memory, Now: p.now, Logger: slog.New(slog.DiscardHandler),
+	}, storehook.Hooks{FS: p.fs, FullSegment: p.Full, SmallSegment: p.Small})
 	require.NoError(p.t, err)
 	p.st = st.(*store.Store)
 	for _, l := range p.lanes {
-		l.ns, err = p.st.Namespace(l.name, l.options(p.Width))
+		o := l.now.options(p.Width)
+		l.ns, err = p.st.Namespace(l.name, &o)
 		require.NoError(p.t, err)
 		l.counts = store.Counts{}
 		p.check(l)
@@ -143,10 +147,15 @@ func (p *player) open() {
 
 func (p *player) close() { require.NoError(p.t, p.st.Close()) }
 
-func (s settings) options(width time.Duration) *store.NamespaceOptions {
-	return &store.NamespaceOptions{
+func (s settings) options(width time.Duration) store.NamespaceOptions {
+	p := s.policy
+	for _, a := range []*store.Action{&p.Late, &p.Clock, &p.Cold, &p.Evicted, &p.Lost} {
+		*a = max(*a, store.Accept)
+	}
+	return store.NamespaceOptions{
 		Window: s.window, MaxAdvance: time.Duration(s.advance) * time.Millisecond,
 		MaxAhead: time.Duration(s.ahead) * time.Millisecond, BucketWidth: width,
+		IDSource: s.source, Unknown: p,
 	}
 }
 
@@ -163,9 +172,17 @@ type run struct {
 	counts  store.Counts
 }
 
-// batch plays the next steps of a lane in one batch, perhaps in vain at first.
+// batch plays the next steps of a lane in one batch, perhaps in vain at first,
+// or the one that is taken between two.
 func (p *player) batch(l *lane) {
+	if l.steps[l.done].between() {
+		p.between(l)
+		return
+	}
 	k := min(1+p.rng.IntN(p.Batch), len(l.steps)-l.done)
+	if next := slices.IndexFunc(l.steps[l.done:], step.between); next >= 0 {
+		k = min(k, next)
+	}
 	for p.chance(p.Rollback) {
 		_, err := p.attempt(l, 1+p.rng.IntN(k), errPlanned)
 		require.ErrorIs(p.t, err, errPlanned)
@@ -179,6 +196,45 @@ func (p *player) batch(l *lane) {
 	if p.rng.IntN(20) == 0 {
 		p.checkState(l)
 	}
+}
+
+// between plays a step between two batches. What must be allowed is tried without
+// that first.
+func (p *player) between(l *lane) {
+	switch s := &l.steps[l.done]; s.action {
+	case change:
+		o, was := s.to.options(p.Width), l.now
+		if p.rng.IntN(4) == 0 {
+			o.BucketWidth = time.Duration(1+p.rng.IntN(30)) * time.Millisecond
+		}
+		shrinks := s.to.window.Millis() < was.window.Millis()
+		renames := was.source != "" && s.to.source != "" && s.to.source != was.source
+		if shrinks || renames {
+			refused := o
+			refused.AllowShrink = renames && !shrinks
+			_, err := p.st.Namespace(l.name, &refused)
+			require.ErrorIs(p.t, err, store.ErrSettings)
+			p.check(l)
+		}
+		o.AllowShrink, o.AllowIDSourceChange = true, true
+		_, err := p.st.Namespace(l.name, &o)
+		require.NoError(p.t, err)
+		l.now = s.to
+		if s.to.source == "" {
+			l.now.source = was.source
+		}
+		o.BucketWidth, o.AllowShrink = p.Width, false
+		_, err = p.st.Namespace(l.name, &o)
+		require.NoError(p.t, err)
+	case advance:
+		err := l.ns.Advance(s.at)
+		require.ErrorIs(p.t, err, s.err, "step %d", l.done)
+	}
+	if l.steps[l.done].numbered {
+		l.batches++
+	}
+	l.done++
+	p.check(l)
 }
 
 // attempt plays k steps in a batch that ends as told; some of those that fail
@@ -230,7 +286,7 @@ func (r *run) step() {
 	if s.action == skip {
 		require.NoError(r.t, r.b.SetPosition(s.origin))
 	} else {
-		if r.chance(r.Fail) && s.want.Verdict != store.Duplicate {
+		if r.chance(r.Fail) && s.want.Verdict != store.Duplicate && s.want.Action != store.Drop {
 			r.fail(s)
 			require.Equal(r.t, before, r.b.Position(), "a failure moves nothing, step %d", r.at)
 		}
@@ -270,7 +326,9 @@ func (r *run) fail(s *step) {
 		}()
 		return r.do(s, func(tx *store.Tx) error {
 			require.NoError(r.t, r.handle(tx, s))
-			require.NoError(r.t, tx.Set([]byte("never"), []byte("seen")))
+			if s.want.Action != store.DeadLetter {
+				require.NoError(r.t, tx.Set([]byte("never"), []byte("seen")))
+			}
 			if panics {
 				panic(errPlanned)
 			}
@@ -300,7 +358,7 @@ func (r *run) replay() {
 	l := r.b.Position()
 	want := store.ErrReplay
 	switch {
-	case s.action == skip || s.origin.IsZero():
+	case s.action >= skip || s.origin.IsZero():
 		return
 	case s.origin.TopicID != l.TopicID:
 		want = store.ErrOtherLog
@@ -316,6 +374,15 @@ func (r *run) replay() {
 // handle is the handler: a little state, and outputs, from the record alone.
 func (r *run) handle(tx *store.Tx, s *step) error {
 	require.Equal(r.t, s.want, tx.Decision())
+	if s.want.Action == store.DeadLetter {
+		r.stage(tx, s)
+		require.ErrorIs(r.t, tx.Set([]byte("never"), []byte("seen")), store.ErrDeadLetter)
+		require.ErrorIs(r.t, tx.Delete([]byte("last")), store.ErrDeadLetter)
+		_, err := tx.Add([]byte("n/0"), 1)
+		require.ErrorIs(r.t, err, store.ErrDeadLetter)
+		return nil
+	}
+	require.NotEqual(r.t, store.Drop, s.want.Action, "handled")
 	got, err := tx.Get([]byte("last"))
 	require.NoError(r.t, err)
 	if last, ok := r.state["last"]; string(got) != last || (got != nil) != ok {
@@ -333,13 +400,7 @@ func (r *run) handle(tx *store.Tx, s *step) error {
 		delete(r.state, "last")
 		require.NoError(r.t, tx.Delete([]byte("last")))
 	}
-	for i := range r.at % 4 / 2 * 2 {
-		out := fmt.Sprintf("out %d of %d", i, r.at)
-		require.NoError(r.t, tx.Stage([]byte(out)))
-		r.pending = append(r.pending, store.Output{
-			Origin: s.origin, Sequence: r.batches + 1, Index: i, Data: []byte(out),
-		})
-	}
+	r.stage(tx, s)
 	if r.at%11 == 0 {
 		seen := map[string]string{}
 		require.NoError(r.t, tx.Scan([]byte("n/"), func(k, v []byte) error {
@@ -353,6 +414,17 @@ func (r *run) handle(tx *store.Tx, s *step) error {
 	return nil
 }
 
+// stage stages what the record of a step brings out.
+func (r *run) stage(tx *store.Tx, s *step) {
+	for i := range r.at % 4 / 2 * 2 {
+		out := fmt.Sprintf("out %d of %d", i, r.at)
+		require.NoError(r.t, tx.Stage([]byte(out)))
+		r.pending = append(r.pending, store.Output{
+			Origin: s.origin, Sequence: r.batches + 1, Index: i, Data: []byte(out),
+		})
+	}
+}
+
 func (r *run) count(s *step) {
 	if s.future {
 		r.counts.Future++
@@ -364,14 +436,14 @@ func (r *run) count(s *step) {
 		r.counts.Duplicate++
 	case store.Unknown:
 		r.counts.Unknown++
-		switch d.Reason {
-		case store.Late:
-			r.counts.Late++
-		case store.Clock:
-			r.counts.Clock++
-		default:
-			r.counts.Cold++
-		}
+		*map[store.Reason]*uint64{
+			store.Late: &r.counts.Late, store.Clock: &r.counts.Clock, store.Cold: &r.counts.Cold,
+			store.Evicted: &r.counts.Evicted, store.Lost: &r.counts.Lost,
+		}[d.Reason]++
+		*map[store.Action]*uint64{
+			store.Accept: &r.counts.Accepted, store.DeadLetter: &r.counts.DeadLettered,
+			store.Drop: &r.counts.Dropped,
+		}[d.Action]++
 	default:
 		r.counts.NoID++
 	}
@@ -388,6 +460,11 @@ func (p *player) check(l *lane) {
 	if !got.Clock.Equal(want.clock) || got.Position != want.pos || got.Coverage != want.coverage {
 		p.t.Fatalf("%s, %d steps: %v, %v, coverage %v; by the law %v, %v, %v", l.name, l.done,
 			got.Clock, got.Position, got.Coverage, want.clock, want.pos, want.coverage)
+	}
+	set := l.now.options(p.Width)
+	if got.Ages != want.ages || got.Settings != set {
+		p.t.Fatalf("%s, %d steps: ages %v, settings %+v; by the law %v, %+v", l.name, l.done,
+			got.Ages, got.Settings, want.ages, set)
 	}
 	if got.Pending != len(l.pending) || got.Sequence != l.batches || got.Counts != l.counts {
 		p.t.Fatalf("%s, %d steps: %d pending, batch %d, %+v; played %d, %d, %+v", l.name, l.done,

@@ -26,25 +26,35 @@ type script struct {
 type action uint8
 
 const (
-	decide action = iota // Do
-	noID                 // Pass: a record without an ID
-	skip                 // SetPosition, to origin
+	decide  action = iota // Do
+	noID                  // Pass: a record without an ID
+	skip                  // SetPosition, to origin
+	change                // Store.Namespace with other settings
+	advance               // Advance, to at
 )
 
-// step is one record of a script, or a move of the position.
+// step is one record of a script, a move of the position, or what is done
+// between two batches.
 type step struct {
 	action action
 	id     string
 	at     time.Time
 	origin store.Position
+	to     settings
 
 	// What the law says: the decision, and how things stand afterwards.
 	want     store.Decision
+	err      error // of an advance
+	numbered bool  // a change or an advance is a batch of its own
+	ages     store.Ages
 	clock    time.Time
 	coverage store.Coverage
 	pos      store.Position
 	future   bool
 }
+
+// between reports whether the step is taken between two batches.
+func (s step) between() bool { return s.action == change || s.action == advance }
 
 func (s step) record() store.Record {
 	return store.Record{ID: []byte(s.id), At: s.at, Origin: s.origin}
@@ -68,7 +78,16 @@ func drawSettings(t *rapid.T) settings {
 	}
 	s.advance = rapid.SampledFrom(advances).Draw(t, "advance ms")
 	s.wall = base + rapid.SampledFrom([]int64{50, 2000, 1e6, 1e9}).Draw(t, "wall ms")
+	if rapid.Bool().Draw(t, "policies") {
+		s.policy = drawPolicy(rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "policy"), 6)))
+	}
 	return s
+}
+
+// drawPolicy draws what is done with each kind of Unknown.
+func drawPolicy(rng *rand.Rand) store.UnknownPolicy {
+	any := func() store.Action { return store.Action(rng.IntN(int(store.Drop) + 1)) }
+	return store.UnknownPolicy{Late: any(), Clock: any(), Cold: any(), Evicted: any(), Lost: any()}
 }
 
 // drawScript draws bursts of records: each is a few numbers that rapid shrinks,
@@ -137,6 +156,8 @@ var bursts = []struct {
 	}},
 	{write: func(a *author) { a.step(step{action: noID, at: a.time(a.now() + a.upTo(a.stride()))}) }},
 	{write: (*author).move},
+	{write: (*author).change},
+	{write: (*author).advance},
 	{row: true, write: func(a *author) { a.jump(a.stride()) }},
 	{row: true, write: func(a *author) { a.jump(3 * a.reach()) }},
 }
@@ -216,6 +237,49 @@ func (a *author) move() {
 	a.step(step{action: skip})
 }
 
+// change writes a change of settings, or a record in between.
+func (a *author) change() {
+	if a.rng.IntN(3) > 0 {
+		a.add(a.known(), a.now()+a.upTo(a.stride()))
+		return
+	}
+	to := a.law.settings
+	switch w := to.window.Millis(); a.rng.IntN(7) {
+	case 0, 1, 2:
+		if to.window.IsForever() {
+			w = 1 + a.upTo(100)
+		}
+		ms := a.oneOf(1, w-1, w+1, w/2, 2*w, 3*w+1, math.MaxInt64)
+		to.window = window.Forever
+		if ms < 1<<40 {
+			to.window = window.Of(time.Duration(max(ms, 1)) * time.Millisecond)
+			to.advance = cmp.Or(to.advance, 5)
+		}
+	case 3:
+		to.advance = a.oneOf(1, 2, 5, 40)
+	case 4:
+		to.ahead = a.oneOf(1000, 60_000, 3_600_000)
+	case 5:
+		to.source = []string{"a", "b"}[a.rng.IntN(2)]
+	case 6:
+		to.policy = drawPolicy(a.rng)
+	}
+	a.step(step{action: change, to: to})
+}
+
+// advance writes a move of the clock outside the log, or a record in between.
+func (a *author) advance() {
+	if a.rng.IntN(3) > 0 {
+		a.add(a.known(), a.oneOf(0, a.now()+a.upTo(a.stride())))
+		return
+	}
+	to := a.now() + a.oneOf(-a.upTo(5), 0, 1, a.upTo(a.stride()), a.upTo(a.reach()))
+	if a.rng.IntN(8) == 0 {
+		to = a.law.wall + a.oneOf(0, 1, 1e12)
+	}
+	a.step(step{action: advance, at: a.time(to)})
+}
+
 // id draws an ID, known one of those already met.
 func (a *author) id() string {
 	id := makeID(a.kind, a.rng.IntN(a.pool))
@@ -245,7 +309,7 @@ func (a *author) time(ms int64) time.Time {
 
 // step gives a step its place in the log, and the law's word on it.
 func (a *author) step(s step) {
-	if !a.logless && (s.action == skip || a.rng.IntN(50) > 0) {
+	if !a.logless && !s.between() && (s.action == skip || a.rng.IntN(50) > 0) {
 		if s.action != skip && a.rng.IntN(20) == 0 {
 			a.offset += a.upTo(4) // compaction
 		}
@@ -263,8 +327,13 @@ func (a *author) step(s step) {
 		a.law.pass(s.at, s.origin)
 	case skip:
 		a.law.setPosition(s.origin)
+	case change:
+		s.numbered = a.law.change(s.to)
+	case advance:
+		s.numbered, s.err = a.law.advanceTo(s.at)
 	}
-	s.future = s.action != skip && s.at.UnixMilli()-a.law.wall > a.law.ahead && s.at.UnixMilli() > 0
+	s.ages = a.law.ages
+	s.future = s.action < skip && s.at.UnixMilli()-a.law.wall > a.law.ahead && s.at.UnixMilli() > 0
 	s.clock, s.coverage, s.pos = instant(a.law.clock), a.law.coverage(), a.law.pos
 	a.script.steps = append(a.script.steps, s)
 }

@@ -71,6 +71,7 @@ func TestMetamorphic_TimeShift(t *testing.T) {
 			p := &shifted.steps[i]
 			p.at, p.clock = shift(p.at), shift(p.clock)
 			p.coverage.Since, p.want.First = shift(p.coverage.Since), shift(p.want.First)
+			p.want.Coverage.Since = shift(p.want.Coverage.Since)
 		}
 		play(t, l, shifted)
 	})

@@ -21,6 +21,7 @@ type law struct {
 	markers map[string]stamp // the last accepted marker of every ID
 	apart   []string         // IDs whose marker belongs to the row
 	cov     cover
+	ages    store.Ages
 	pos     store.Position // L; its TopicID is zero before the first record
 }
 
@@ -30,6 +31,8 @@ type settings struct {
 	advance int64 // ms; 0: no limit
 	ahead   int64 // ms
 	wall    int64 // ms, a wall clock that stands still
+	source  string
+	policy  store.UnknownPolicy
 }
 
 // stamp is a marker.
@@ -40,8 +43,9 @@ type stamp struct {
 
 // cover is coverage: since when the namespace has seen every record.
 type cover struct {
-	open  bool
-	since int64 // in C
+	open   bool
+	since  int64 // in C
+	reason store.Reason
 }
 
 const beginning = math.MinInt64
@@ -102,8 +106,15 @@ func (l *law) do(id string, at time.Time, origin store.Position) store.Decision 
 	if l.largest != 0 && l.verdict(id, t, known, l.largest) != d {
 		d = store.Decision{Verdict: store.Unknown, Reason: store.Clock}
 	}
-	if d.Verdict == store.Duplicate {
+	d.Coverage = l.coverage()
+	switch d.Verdict {
+	case store.Duplicate:
+		l.age(l.markers[id])
 		return d
+	case store.Unknown:
+		if d.Action = l.action(d.Reason); d.Action != store.Accept {
+			return d
+		}
 	}
 	l.apart = slices.DeleteFunc(l.apart, func(s string) bool { return s == id })
 	m := stamp{l.clock, origin}
@@ -125,7 +136,7 @@ func (l *law) pass(at time.Time, origin store.Position) (t int64, known, ofRow b
 	}
 	known, ofRow, moved := l.time(t)
 	if moved && l.cov.open {
-		l.cov = cover{since: max(l.cov.since, l.clock)}
+		l.cov.open, l.cov.since = false, max(l.cov.since, l.clock)
 	}
 	if !origin.IsZero() {
 		l.pos = origin
@@ -139,9 +150,7 @@ func (l *law) verdict(id string, t int64, known bool, clock int64) store.Decisio
 	forever := l.window.IsForever()
 	w := l.window.TTL().Milliseconds()
 	if m, ok := l.markers[id]; ok {
-		if m.first == 0 && len(l.firsts) > 0 {
-			m.first = slices.Min(l.firsts)
-		}
+		m.first = l.firstSeen(m)
 		if forever || clock-m.first < w {
 			return store.Decision{Verdict: store.Duplicate, First: instant(m.first), Origin: m.origin}
 		}
@@ -150,17 +159,93 @@ func (l *law) verdict(id string, t int64, known bool, clock int64) store.Decisio
 	case known && !forever && t < clock-w:
 		return store.Decision{Verdict: store.Unknown, Reason: store.Late}
 	case l.cov.open || l.cov.since != beginning && (forever || l.cov.since > clock-w):
-		return store.Decision{Verdict: store.Unknown, Reason: store.Cold}
+		return store.Decision{Verdict: store.Unknown, Reason: l.cov.reason}
 	default:
 		return store.Decision{Verdict: store.New}
 	}
+}
+
+// firstSeen returns F of a marker; one accepted before any time has the first C.
+func (l *law) firstSeen(m stamp) int64 {
+	if m.first == 0 && len(l.firsts) > 0 {
+		return slices.Min(l.firsts)
+	}
+	return m.first
+}
+
+// age counts a duplicate of m.
+func (l *law) age(m stamp) {
+	age := time.Duration(max(0, l.clock-l.firstSeen(m))) * time.Millisecond
+	const day = 24 * time.Hour
+	for i, edge := range []time.Duration{
+		time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour,
+		12 * time.Hour, day, 2 * day, 3 * day, 7 * day, 14 * day, 28 * day, 90 * day, 365 * day,
+		math.MaxInt64,
+	} {
+		if age < edge {
+			l.ages[i]++
+			return
+		}
+	}
+}
+
+// action returns what the policy says of a reason.
+func (l *law) action(r store.Reason) store.Action {
+	a := map[store.Reason]store.Action{
+		store.Late: l.policy.Late, store.Clock: l.policy.Clock, store.Cold: l.policy.Cold,
+		store.Evicted: l.policy.Evicted, store.Lost: l.policy.Lost,
+	}[r]
+	return max(a, store.Accept)
+}
+
+// change gives the namespace other settings (R9). It reports whether any of them
+// is stored.
+func (l *law) change(s settings) (stored bool) {
+	old := l.settings
+	s.wall = old.wall
+	if s.source == "" {
+		s.source = old.source
+	}
+	l.settings = s
+	if edge := l.clock - old.window.Millis(); s.window != old.window && !old.window.IsForever() &&
+		len(l.firsts) > 0 && edge >= slices.Min(l.firsts) {
+		// What has left the window is forgotten, here as nowhere else.
+		for id, m := range l.markers {
+			if l.firstSeen(m) <= edge {
+				delete(l.markers, id)
+			}
+		}
+		if !l.cov.open && l.cov.since < edge {
+			l.cov.since, l.cov.reason = edge, store.Cold
+		}
+	}
+	if old.source != "" && s.source != old.source {
+		l.cov.open, l.cov.reason = true, store.Evicted
+	}
+	s.policy = old.policy
+	return s != old
+}
+
+// advanceTo moves the clock outside the log. It reports whether it was moved.
+func (l *law) advanceTo(to time.Time) (moved bool, err error) {
+	switch {
+	case len(l.firsts) < 8:
+		return false, store.ErrNoClock
+	case to.UnixMilli() > l.wall:
+		return false, store.ErrAhead
+	case to.UnixMilli() <= l.clock:
+		return false, nil
+	}
+	l.clock = to.UnixMilli()
+	l.giveUp()
+	return true, nil
 }
 
 // setPosition passes records of the same log, or starts in another one.
 func (l *law) setPosition(p store.Position) {
 	same := l.pos.TopicID == p.TopicID && l.pos.Partition == p.Partition
 	if !same && p.Offset != 0 {
-		l.cov.open = true
+		l.cov.open, l.cov.reason = true, store.Cold
 	}
 	l.pos = p
 }
@@ -169,9 +254,9 @@ func (l *law) setPosition(p store.Position) {
 func (l *law) coverage() store.Coverage {
 	switch {
 	case l.cov.open:
-		return store.Coverage{Open: true, Reason: store.Cold}
+		return store.Coverage{Open: true, Reason: l.cov.reason}
 	case l.cov.since != beginning:
-		return store.Coverage{Since: instant(l.cov.since), Reason: store.Cold}
+		return store.Coverage{Since: instant(l.cov.since), Reason: l.cov.reason}
 	default:
 		return store.Coverage{}
 	}

@@ -30,14 +30,13 @@ var mutants = []mutant{
 	{
 		name: "marker before the effect", // A07
 		file: "store/batch.go",
-		old:  "	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)\n",
-		new: "	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)\n" +
-			"	if d.Verdict != Duplicate {\n		was := b.head.flow\n		b.head.flow = f\n" +
-			"		b.accept(id, r.Origin, s, older)\n		b.head.flow = was\n	}\n",
+		old:  "	if d.handled() {\n",
+		new: "	if d.accepted() {\n		was := b.head.flow\n		b.head.flow = f\n" +
+			"		b.accept(id, r.Origin, s, older)\n		b.head.flow = was\n	}\n	if d.handled() {\n",
 		also: []edit{{
 			"store/batch.go",
-			"	b.settle(f, s, r.Origin)\n	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n	}\n",
-			"	b.settle(f, s, r.Origin)\n",
+			"	case d.accepted():\n		b.accept(id, r.Origin, s, older)\n",
+			"	case d.accepted():\n",
 		}},
 		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",
 	},
@@ -73,8 +72,8 @@ var mutants = []mutant{
 	{
 		name: "duplicate refreshes the window", // C11
 		file: "store/batch.go",
-		old:  "	if d.Verdict != Duplicate {\n		b.accept(id, r.Origin, s, older)\n	}\n",
-		new:  "	b.accept(id, r.Origin, s, older)\n",
+		old:  "	case d.accepted():\n",
+		new:  "	case true:\n",
 		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
 	},
 	{

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"testing"
 	"time"
@@ -104,7 +105,9 @@ type scene struct {
 
 func newScene(t *testing.T, w window.Window) *scene {
 	t.Helper()
-	st, err := Open("", &Options{InMemory: true, Now: func() time.Time { return t0.Add(time.Hour) }})
+	st, err := Open("", &Options{
+		InMemory: true, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return t0.Add(time.Hour) },
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, st.Close())
