@@ -196,6 +196,41 @@ var mutants = []mutant{
 		pkg: "fuzz", run: "^TestFault_B06_DamagedManifest$",
 	},
 	{
+		name: "a window that grows invents memory", // C17
+		file: "store/settings.go",
+		old:  "		h.cov.since, h.cov.reason = edge, Cold\n",
+		new:  "		h.cov.reason = Cold\n",
+		pkg:  "store", run: "^TestFault_C17_EnlargedWindow$",
+	},
+	{
+		name: "what had left a window counts again", // C18
+		file: "store/settings.go",
+		old:  "	h.floor = max(h.floor, edge)\n",
+		new:  "",
+		pkg:  "fuzz", run: "^TestDecide_AsTheLaw$",
+	},
+	{
+		name: "settings in two batches", // R9
+		file: "store/settings.go",
+		old:  "		must(w.Set(nsKey(kindHead, n.num), h.append(nil), nil))\n",
+		new:  "		must(s.db.Set(nsKey(kindHead, n.num), h.append(nil), pebble.Sync))\n",
+		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "a handle goes on with the old settings", // R9
+		file: "store/settings.go",
+		old:  "	x.rules, x.buckets = r, b\n",
+		new:  "	x.buckets = b\n",
+		pkg:  "fuzz", run: "^TestScript_PlaysWithoutACrash$",
+	},
+	{
+		name: "what is dead-lettered leaves a marker", // R7
+		file: "store/policy.go",
+		old:  "	return d.Verdict == New || d.Verdict == Unknown && d.Action == Accept\n",
+		new:  "	return d.Verdict == New || d.Verdict == Unknown && d.Action != Drop\n",
+		pkg:  "store", run: "^TestBatch_Do_DeadLettersAnUnknown$",
+	},
+	{
 		name: "a new store's parents are not synced",
 		file: "store/order.go",
 		old:  "	for _, d := range parents {\n",

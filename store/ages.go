@@ -90,7 +90,7 @@ func (a Ages) String() string {
 	for i, n := range a {
 		if n > 0 {
 			w := window.Of(a.Edge(i))
-			said = append(said, fmt.Sprintf("%.4g%% within %v", 100*a.Caught(w), w))
+			said = append(said, fmt.Sprintf("%.3g%% within %v", 100*a.Caught(w), w))
 		}
 	}
 	return strings.Join(said, ", ")

@@ -27,7 +27,7 @@ func TestAges_Classes(t *testing.T) {
 	require.Zero(t, a.Caught(window.Of(time.Minute-time.Millisecond)), "at least")
 	require.InDelta(t, 4.0/6, a.Caught(window.Hour), 1e-9, "an age of W is outside")
 	require.Equal(t, 1.0, a.Caught(window.Forever))
-	require.Equal(t, "50% within 1m, 66.67% within 5m, 83.33% within 3h, 100% within forever", a.String())
+	require.Equal(t, "50% within 1m, 66.7% within 5m, 83.3% within 3h, 100% within forever", a.String())
 
 	for i := range a {
 		require.True(t, i == 0 || a.Edge(i) > a.Edge(i-1))

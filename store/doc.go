@@ -22,7 +22,9 @@
 //   - Nothing is marked before the handler returned nil. A failed or panicking
 //     handler leaves nothing of its record.
 //   - Nothing is forgotten silently. A namespace proves its markers before its
-//     first verdict; what it cannot vouch for is [Unknown], with the reason.
+//     first verdict; what it cannot vouch for is [Unknown], with the reason, and
+//     an [UnknownPolicy] says what becomes of it. A window may change at any
+//     time; what that forgets is told first, and [Coverage] tells the rest.
 //   - The store never ends the process, never waits for ever, never logs an ID.
 //
 // It is not safe on a network file system, and two processes cannot share it.
@@ -34,7 +36,8 @@
 //	  find       row, then segments, newest first                lookup.go  R2
 //	  decide     New | Duplicate | Unknown(reason)               decide.go  R2-R4
 //	  handler    fn(tx): state, outputs                          tx.go      R7
-//	  accept     marker into the open segment                    segments.go
+//	  accept     marker into the open segment, if the policy     policy.go  R4
+//	             lets an Unknown leave one                       segments.go
 //	Update ends
 //	  commit     ONE batch: runs, head, state, outputs           batch.go   R6
 //	             + what expired under the DURABLE clock          segments.go R9
@@ -54,11 +57,12 @@
 //	head   ns                  position, clock, coverage, sums   every batch
 //	out    ns batch i          staged outputs                    batch, until settled
 //	store                      ID, secret, sum of the registry   when a namespace is made
-//	name   name                number and settings               once
+//	name   name                number and settings               when a namespace is made, or changes
 //	state  ns key              the user's                        batch
 //	row    ns                  markers of a row of jumps         batch, when it changes
 //	dead   ns seg              dropped, its table may stand      batch, until it is gone
 //	opens                      the last 64 openings              Open
+//	ages   ns                  ages of duplicates                batch, when they change
 //
 // # Invariants
 //
@@ -81,4 +85,9 @@
 // record, so that the table's removal is finished after a crash. A table that
 // nothing points to is damage, and is reported, because its markers were
 // acknowledged once.
+//
+// Settings change in one batch: the registry's entry, the store record that
+// proves it, and a head whose coverage and floor are those of the new settings.
+// The floor makes what had left a window count no more whether it still stands
+// or not: when segments go is a matter of layout, and must not show.
 package store

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -37,13 +39,23 @@ type story struct {
 
 func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
-	case "open": // [window=] [max-advance=] [at=the first offset]
-		s.opts = NamespaceOptions{Window: window.Hour, MaxAdvance: s.duration(d, "max-advance", 0)}
-		if d.HasArg("window") {
-			s.opts.Window = window.Of(s.duration(d, "window", 0))
-		}
+	case "open": // [window=] [max-advance=] [at=the first offset] [late=, cold=: an action]
+		s.opts = s.options(d)
 		d.MaybeScanArgs(t, "at", &s.next)
 		s.reopen()
+		return s.status()
+	case "change": // to the options of open [allow-shrink]
+		o := s.options(d)
+		if _, err := s.st.Namespace("story", &o); err != nil {
+			require.ErrorIs(t, err, ErrSettings)
+			return relative(err)
+		}
+		s.opts = o
+		return s.status()
+	case "advance": // to=
+		if err := s.n.Advance(t0.Add(s.duration(d, "to", 0))); err != nil {
+			return relative(err)
+		}
 		return s.status()
 	case "reopen":
 		require.NoError(t, s.st.Close())
@@ -77,6 +89,34 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 	}
 }
 
+func (s *story) options(d *datadriven.TestData) NamespaceOptions {
+	o := NamespaceOptions{
+		Window: window.Of(s.duration(d, "window", time.Hour)), MaxAdvance: s.duration(d, "max-advance", 0),
+		AllowShrink: d.HasArg("allow-shrink"),
+	}
+	for key, a := range map[string]*Action{"late": &o.Unknown.Late, "cold": &o.Unknown.Cold} {
+		var name string
+		d.MaybeScanArgs(s.t, key, &name)
+		for *a = 0; name != "" && a.String() != name; *a++ {
+			require.LessOrEqual(s.t, *a, Drop, "no action %q", name)
+		}
+	}
+	return o
+}
+
+// relative returns an error's text with its times counted from the story's 0s.
+func relative(err error) string {
+	return times.ReplaceAllStringFunc(err.Error(), func(text string) string {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			return text
+		}
+		return since0(at)
+	}) + "\n"
+}
+
+var times = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z`)
+
 func (s *story) duration(d *datadriven.TestData, key string, or time.Duration) time.Duration {
 	if !d.HasArg(key) {
 		return or
@@ -90,7 +130,9 @@ func (s *story) duration(d *datadriven.TestData, key string, or time.Duration) t
 
 func (s *story) reopen() {
 	var err error
-	s.st, err = open("store", &Options{Now: func() time.Time { return s.wall }}, seams{fs: s.fs})
+	s.st, err = open("store", &Options{
+		Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return s.wall },
+	}, seams{fs: s.fs})
 	require.NoError(s.t, err)
 	s.n, err = s.st.Namespace("story", &s.opts)
 	require.NoError(s.t, err)
@@ -121,6 +163,9 @@ func (s *story) see(lines []string) string {
 				fmt.Fprintf(&said, " of %d, first seen at %s", d.Origin.Offset, since0(d.First))
 			case d.Verdict == Unknown:
 				fmt.Fprintf(&said, " (%s)", d.Reason)
+				if d.Action != Accept {
+					fmt.Fprintf(&said, ": %s", d.Action)
+				}
 			}
 			if err != nil {
 				fmt.Fprintf(&said, ", %v\n", err)
