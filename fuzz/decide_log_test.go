@@ -240,7 +240,7 @@ func (a *author) move() {
 // change writes a change of settings, or a record in between.
 func (a *author) change() {
 	if a.rng.IntN(3) > 0 {
-		a.add(a.known(), a.now()+a.upTo(a.stride()))
+		a.add(a.known(), a.oneOf(0, 0, a.now()+a.upTo(a.stride()))) // a row may stand
 		return
 	}
 	to := a.law.settings
