@@ -207,7 +207,7 @@ var mutants = []mutant{
 		file: "store/settings.go",
 		old:  "	h.floor = max(h.floor, edge)\n",
 		new:  "",
-		pkg:  "fuzz", run: "^TestDecide_AsTheLaw$",
+		pkg:  "store", run: "^TestStore_Namespace_ForgottenStaysForgotten$",
 	},
 	{
 		name: "settings in two batches", // R9
