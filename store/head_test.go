@@ -3,8 +3,11 @@ package store
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/window"
 )
 
 func TestHead_RoundTrip(t *testing.T) {
@@ -35,6 +38,33 @@ func TestHead_RoundTrip(t *testing.T) {
 		b[0]++
 		_, ok = parseHead(b)
 		require.False(t, ok, "the next format")
+	}
+}
+
+// A row that was emptied by a marker accepted anew shares nothing with a batch
+// that is rolled back.
+func TestRow_EmptiedThenRolledBack(t *testing.T) {
+	s := newScene(t, window.Hour)
+	s.warm()
+	s.later(4 * time.Hour)
+	s.see("a", 40*time.Minute)
+	require.NoError(t, s.n.Update(func(b *Batch) error { // C' goes on, without a marker
+		s.off++
+		return b.Pass(rec("", s.off-1, 3*time.Hour), nil)
+	}))
+	missing := rec("a", s.off, 0)
+	missing.At = time.Time{}
+	d, err := s.n.Do(missing, nil) // the only marker of the row leaves it
+	require.NoError(t, err)
+	require.Equal(t, Clock, d.Reason)
+	s.off++
+	for range 2 {
+		require.ErrorIs(t, s.n.Update(func(b *Batch) error {
+			d, err := b.Do(rec("b", s.off, 3*time.Hour), nil)
+			require.NoError(t, err)
+			require.Equal(t, New, d.Verdict)
+			return ErrOverflow
+		}), ErrOverflow)
 	}
 }
 

@@ -86,11 +86,8 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		return fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	b := &Batch{
-		n: n, head: n.head, row: n.row, ages: n.ages, failed: n.failed,
+		n: n, head: n.head, row: n.row.clone(), ages: n.ages, failed: n.failed,
 		wall: n.s.opts.Now().UnixMilli(),
-	}
-	if len(n.row.list) > 0 {
-		b.row = n.row.clone()
 	}
 	done := false
 	defer func() {

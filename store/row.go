@@ -63,7 +63,13 @@ func (r *row) index() {
 
 func (r *row) clear() { *r = row{} }
 
-func (r *row) clone() row { return row{slices.Clone(r.list), maps.Clone(r.at)} }
+// clone returns a row that shares nothing with r; an empty one costs nothing.
+func (r *row) clone() row {
+	if len(r.list) == 0 {
+		return row{}
+	}
+	return row{slices.Clone(r.list), maps.Clone(r.at)}
+}
 
 func (r *row) ledger(secret uint64) ledger {
 	var sum ledger

@@ -125,26 +125,29 @@ func TestFault_C18_BucketWidthChanges(t *testing.T) {
 	require.Equal(t, want, play([]time.Duration{1000 * time.Hour, time.Second, 0, time.Minute}))
 }
 
-// What had left a window counts no more, even where it still stands: in a
-// segment that holds younger ones, or sealed.
+// What had left a window counts no more, whether a batch came between that
+// dropped its segment, or it still stands: in memory, or sealed.
 func TestStore_Namespace_ForgottenStaysForgotten(t *testing.T) {
 	for _, l := range []limits{{full: 1 << 20, small: 1 << 20}, {full: 1, small: 1}, {full: 5, small: 2}} {
-		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
-			s := newScene(t, window.Of(3*time.Hour))
-			s.st.limits = l
-			s.warm()
-			s.see("a", 0)
-			s.stroll(time.Hour)
-			s.see("b", time.Hour)
-			require.NoError(t, s.st.queue.drain())
-			require.NoError(t, s.reask(NamespaceOptions{Window: window.Of(30 * time.Minute), AllowShrink: true}))
-			s.see("c", time.Hour)
-			require.NoError(t, s.st.queue.drain())
-			require.NoError(t, s.reask(NamespaceOptions{Window: window.Forever}))
-			require.Equal(t, Unknown, s.see("a", time.Hour).Verdict)
-			require.Equal(t, Duplicate, s.see("b", time.Hour).Verdict)
-			require.Equal(t, Duplicate, s.see("c", time.Hour).Verdict)
-		})
+		for _, dropped := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%+v, dropped=%v", l, dropped), func(t *testing.T) {
+				s := newScene(t, window.Of(3*time.Hour))
+				s.st.limits = l
+				s.warm()
+				s.see("a", 0)
+				s.stroll(time.Hour)
+				s.see("b", time.Hour)
+				require.NoError(t, s.st.queue.drain())
+				require.NoError(t, s.reask(NamespaceOptions{Window: window.Of(30 * time.Minute), AllowShrink: true}))
+				if dropped {
+					s.see("c", time.Hour)
+					require.NoError(t, s.st.queue.drain())
+				}
+				require.NoError(t, s.reask(NamespaceOptions{Window: window.Forever}))
+				require.Equal(t, Unknown, s.see("a", time.Hour).Verdict)
+				require.Equal(t, Duplicate, s.see("b", time.Hour).Verdict)
+			})
+		}
 	}
 }
 
