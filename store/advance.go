@@ -59,4 +59,4 @@ func (b *Batch) drop() error {
 	return nil
 }
 
-func (x *segments) dropping() bool { return len(x.drops) > 0 }
+func (x *segments) dropping() bool { return len(x.batch.drops) > 0 }
