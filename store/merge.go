@@ -225,8 +225,11 @@ func (s *Store) newMerging(ns uint32, from []*segment, try int) (*merging, error
 		}
 	}
 	t, err := s.newTable(ns, f, try)
+	if err != nil {
+		return nil, err
+	}
 	w.tableWriter = t
-	return w, err
+	return w, nil
 }
 
 // step writes some pages and reports whether there are more.
