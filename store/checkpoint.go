@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -27,11 +28,12 @@ import (
 // nothing behind; but for a crash, after which DIR.unsealed may be left, which
 // the next Checkpoint to the same place removes.
 func (s *Store) Checkpoint(ctx context.Context, dir string) error {
-	if s.opts.InMemory {
-		return errors.New("store: checkpoint: the store is in memory; open it in a directory")
-	}
 	if err := s.enter(); err != nil {
 		return err
+	}
+	if s.opts.InMemory {
+		s.leave()
+		return errors.New("store: checkpoint: the store is in memory; open it in a directory")
 	}
 	c := &checkpoint{s: s, ctx: ctx, dir: filepath.Clean(dir), at: filepath.Clean(dir) + unsealedSuffix}
 	ended := make(chan error, 1)
@@ -91,7 +93,7 @@ func (c *checkpoint) take() (err error) {
 			err = errors.Join(err, c.s.fs.RemoveAll(c.at))
 		}
 	}()
-	for _, step := range []func() error{c.begin, c.database, c.tighten, c.close, c.publish} {
+	for _, step := range []func() error{c.begin, c.database, c.close, c.tighten, c.publish} {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
@@ -150,7 +152,18 @@ func (c *checkpoint) begin() (err error) {
 
 // database takes what is Pebble's. Every batch is synced when it is
 // acknowledged, so the log needs no flush.
-func (c *checkpoint) database() error {
+func (c *checkpoint) database() (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case runtime.Error, fatal:
+			panic(r)
+		case error:
+			err = r // a marker file in the checkpoint could not be synced: the store has no part in it
+		default:
+			panic(r)
+		}
+	}()
 	return c.s.db.Checkpoint(c.s.fs.PathJoin(c.at, dataDir))
 }
 
