@@ -153,6 +153,14 @@ func TestFault_A10_CrashAtEveryStepOfACheckpoint(t *testing.T) {
 				_, err := storehook.Open(unsealedDir, nil, storehook.Hooks{FS: im.fs})
 				require.True(t, errors.Is(err, store.ErrUnsealed) || errors.Is(err, store.ErrSealed), "%v", err)
 			}
+			if exists(im.fs, unsealedDir+"/SEAL") { // whole, but not where it was to be
+				c := im.fs.crash(0, nil)
+				require.NoError(t, c.RemoveAll(pictureDir))
+				require.NoError(t, c.Rename(unsealedDir, pictureDir))
+				a := adopted(t, s, c, id)
+				a.check(t, n)
+				require.NoError(t, a.close())
+			}
 			if exists(im.fs, pictureDir) {
 				whole++
 			} else {

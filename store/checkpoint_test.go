@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -204,11 +205,25 @@ func TestFault_B14_CopyOfAClosedStore(t *testing.T) {
 func TestFault_B14_DamagedCopy(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "store")
-	s, err := open(dir, nil, seams{limits: limits{full: 20, small: 4}})
-	require.NoError(t, err)
-	write(t, s, 90)
-	require.NoError(t, s.queue.drain())
-	require.NoError(t, s.Close())
+	for range 2 {
+		s, err := open(dir, nil, seams{limits: limits{full: 100, small: 4}})
+		require.NoError(t, err)
+		write(t, s, 90)
+		n, err := s.Namespace("b", nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Update(func(b *Batch) error {
+			for range 300 { // tables of many blocks, of which loading reads the last ones
+				o := b.Position().Offset
+				at := Position{TopicID: ID{1}, Offset: o}
+				if _, err := b.Do(Record{ID: fmt.Appendf(nil, "id-%0200d", o), At: t0, Origin: at}, nil); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		require.NoError(t, s.queue.drain())
+		require.NoError(t, s.Close())
+	}
 	tables, err := filepath.Glob(filepath.Join(dir, dataDir, "*.sst"))
 	require.NoError(t, err)
 	require.NotEmpty(t, tables)
@@ -226,6 +241,17 @@ func TestFault_B14_DamagedCopy(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, b, 0o600))
 		require.ErrorIs(t, Adopt(copied, &AdoptOptions{Unsealed: true}), ErrCorrupt, path)
 	}
+
+	// Without the log, which knows what the newest tables are.
+	copied := filepath.Join(top, "copied", "log")
+	require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+	logs, err := filepath.Glob(filepath.Join(copied, dataDir, "*.log"))
+	require.NoError(t, err)
+	require.NotEmpty(t, logs)
+	for _, path := range logs {
+		require.NoError(t, os.Remove(path))
+	}
+	require.ErrorIs(t, Adopt(copied, &AdoptOptions{Unsealed: true}), ErrCorrupt)
 }
 
 func TestAdopt_Refused(t *testing.T) {
