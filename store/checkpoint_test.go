@@ -206,13 +206,13 @@ func TestFault_B14_DamagedCopy(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "store")
 	for range 2 {
-		s, err := open(dir, nil, seams{limits: limits{full: 100, small: 4}})
+		s, err := open(dir, nil, seams{limits: limits{full: 300, small: 4}})
 		require.NoError(t, err)
 		write(t, s, 90)
 		n, err := s.Namespace("b", nil)
 		require.NoError(t, err)
 		require.NoError(t, n.Update(func(b *Batch) error {
-			for range 300 { // tables of many blocks, of which loading reads the last ones
+			for range 400 { // tables of many blocks, of which loading reads the last ones
 				o := b.Position().Offset
 				at := Position{TopicID: ID{1}, Offset: o}
 				if _, err := b.Do(Record{ID: fmt.Appendf(nil, "id-%0200d", o), At: t0, Origin: at}, nil); err != nil {
@@ -234,7 +234,7 @@ func TestFault_B14_DamagedCopy(t *testing.T) {
 		b, err := os.ReadFile(path)
 		require.NoError(t, err)
 		if i%2 == 0 {
-			b[len(b)/8] ^= 4
+			b[len(b)/2] ^= 4
 		} else {
 			b = b[:len(b)/2]
 		}

@@ -7,7 +7,7 @@ import "syscall"
 // inode reads what FileInfo.Sys holds.
 func inode(sys any) uint64 {
 	if st, ok := sys.(*syscall.Stat_t); ok {
-		return uint64(st.Ino)
+		return st.Ino
 	}
 	return 0 // a file system in memory
 }

@@ -21,7 +21,8 @@ func write(t *testing.T, s *Store, n int) {
 	for range n {
 		require.NoError(t, a.Update(func(b *Batch) error {
 			o := b.Position().Offset
-			_, err := b.Do(Record{ID: []byte{1, byte(o >> 8), byte(o)}, At: t0, Origin: Position{TopicID: ID{1}, Offset: o}}, nil)
+			at := Position{TopicID: ID{1}, Offset: o}
+			_, err := b.Do(Record{ID: []byte{1, byte(o >> 8), byte(o)}, At: t0, Origin: at}, nil)
 			return err
 		}))
 	}
