@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
@@ -34,8 +33,9 @@ func TestStore_Checkpoint(t *testing.T) {
 			return nil
 		}
 		require.Equal(t, fs.FileMode(0o600), fi.Mode().Perm(), path)
-		if filepath.Ext(path) == ".sst" && runtime.GOOS == "linux" {
-			require.EqualValues(t, 2, fi.Sys().(*syscall.Stat_t).Nlink, "a table was copied")
+		own, err := os.Stat(filepath.Join(dir, dataDir, d.Name()))
+		if err == nil && filepath.Ext(path) == ".sst" { // the store's may have gone since
+			require.True(t, os.SameFile(own, fi), "a table was copied: %s", path)
 			linked++
 		}
 		return nil
