@@ -135,6 +135,9 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 			Present: true, Offset: k.Offset, Epoch: k.LeaderEpoch, Tag: k.Tag,
 		}
 	}
+	for _, id := range s.c.st.Ancestors() {
+		in.Ancestors = append(in.Ancestors, id)
+	}
 	p.resumed(in)
 	return p, in, nil
 }

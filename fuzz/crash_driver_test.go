@@ -24,6 +24,7 @@ const scriptDir = "disk/store"
 type driver struct {
 	script  *crashScript
 	fs      *faultFS
+	dir     string // "": scriptDir
 	timeout time.Duration
 	width   time.Duration // of buckets; 0: the default
 	full    int           // markers of a full segment
@@ -37,7 +38,7 @@ func newDriver(s *crashScript, fs *faultFS) *driver {
 
 // open opens the store, small enough that everything happens in it.
 func (d *driver) open() error {
-	s, err := storehook.Open(scriptDir, &store.Options{
+	s, err := storehook.Open(cmp.Or(d.dir, scriptDir), &store.Options{
 		CommitTimeout: cmp.Or(d.timeout, 5*time.Minute), // every write waits until an image is examined
 		Logger:        slog.New(slog.DiscardHandler),
 		Memory:        24 << 10,

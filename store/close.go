@@ -63,7 +63,10 @@ func (s *Store) release() error {
 		for _, w := range []struct {
 			on   <-chan struct{}
 			what string
-		}{{s.idle, "a call has not returned"}, {s.queue.done, "a table is still being written"}} {
+		}{
+			{s.idle, "a call has not returned"}, {s.queue.done, "a table is still being written"},
+			{s.witness.done, "the witness is still being written"},
+		} {
 			select {
 			case <-w.on:
 			case <-timeout.C:
@@ -89,6 +92,9 @@ func (s *Store) release() error {
 	}()
 	select {
 	case err := <-ended:
+		if s.working {
+			err = errors.Join(err, s.witness.err)
+		}
 		return err
 	case <-timeout.C:
 		return late("the database does not close")

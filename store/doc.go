@@ -29,6 +29,23 @@
 //
 // It is not safe on a network file system, and two processes cannot share it.
 //
+// # Backups
+//
+// [Store.Checkpoint] makes a picture of a running store; [Adopt] makes a store of
+// the picture, with an identity of its own, so that the two are never taken for
+// each other. Nothing else is a backup: a directory that was copied is refused
+// with [ErrCopied], because a copy of a running store holds parts of different
+// moments. (Snapshots of a whole volume keep the directory's inode and cannot be
+// told from it. They hold one moment, like a crash, so they are safe to open; and
+// rolled back, which is the next thing.)
+//
+// An older state of a store is consistent, and proves itself. That it is older is
+// known to whoever saw it further on: Kafka, by the tag of a committed offset; the
+// caller, by [Namespace.Witnessed]; or the witness, a small file beside the
+// directory ([Options].Witness). What none of them saw, the batches of the last
+// five seconds before a crash, or all of them where the witness was rolled back
+// with the store, is lost without a sign: put the witness on another disk.
+//
 // # The way of a record
 //
 //	Do(record)
@@ -56,12 +73,13 @@
 //	run    ns seg seq          markers in order of arrival       batch
 //	head   ns                  position, clock, coverage, sums   every batch
 //	out    ns batch i          staged outputs                    batch, until settled
-//	store                      ID, secret, sum of the registry   when a namespace is made
+//	store                      ID, ancestors, secret, sum of     when a namespace is made, Adopt
+//	                           the registry
 //	name   name                number and settings               when a namespace is made, or changes
 //	state  ns key              the user's                        batch
 //	row    ns                  markers of a row of jumps         batch, when it changes
 //	dead   ns seg              dropped, its table may stand      batch, until it is gone
-//	opens                      the last 64 openings              Open
+//	opens                      count, and the last 64 openings   Open
 //	ages   ns                  ages of duplicates                batch, when they change
 //
 // # Invariants

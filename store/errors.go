@@ -27,6 +27,23 @@ var (
 	// store, or one of a format that this release does not read.
 	ErrFormat = errors.New("store: not a store of a format that this release reads")
 
+	// ErrSealed is returned by Open for a checkpoint: Adopt makes it a store.
+	ErrSealed = errors.New("store: a checkpoint")
+
+	// ErrUnsealed is returned by Open and by Adopt for a checkpoint without its
+	// seal, which was never finished, and by Adopt for a directory that is no
+	// checkpoint, unless it is told to take one.
+	ErrUnsealed = errors.New("store: not a sealed checkpoint")
+
+	// ErrCopied is returned by Open for a store whose directory is not the one
+	// that it was made in. A copy of a running store is not a store.
+	ErrCopied = errors.New("store: a copy of store")
+
+	// ErrRolledBack is returned by Open, and by Namespace.Witnessed, for a store
+	// that is an older state of itself than the one that was witnessed: batches
+	// that were acknowledged are not in it (R16).
+	ErrRolledBack = errors.New("store: rolled back")
+
 	// ErrBacklog is returned by Update when sealed tables cannot be written as
 	// fast as markers come in: the disk is full, or much too slow. The batch
 	// was not begun; the call may be made again.

@@ -1,8 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/firstseen/firstseen/store"
@@ -284,5 +287,73 @@ func ExampleView_Scan() {
 	// Output:
 	// cart/1: apples
 	// cart/2: pears
+	// <nil>
+}
+
+// How is a running store backed up?
+func ExampleStore_Checkpoint() {
+	top, err := os.MkdirTemp("", "firstseen")
+	check(err)
+	defer func() { check(os.RemoveAll(top)) }()
+	st, err := store.Open(filepath.Join(top, "orders"), nil)
+	check(err)
+	defer func() { check(st.Close()) }()
+	orders, err := st.Namespace("orders", nil)
+	check(err)
+	_, err = orders.Do(store.Record{ID: []byte("o-1"), At: noon}, nil)
+	check(err)
+
+	backup := filepath.Join(top, "backup") // on the same file system; copy it away from there
+	check(st.Checkpoint(context.Background(), backup))
+	_, err = store.Open(backup, nil)
+	fmt.Println(errors.Is(err, store.ErrSealed))
+	// Output:
+	// true
+}
+
+// How is a backup put to use?
+func ExampleAdopt() {
+	top, err := os.MkdirTemp("", "firstseen")
+	check(err)
+	defer func() { check(os.RemoveAll(top)) }()
+	st, err := store.Open(filepath.Join(top, "orders"), nil)
+	check(err)
+	orders, err := st.Namespace("orders", nil)
+	check(err)
+	_, err = orders.Do(store.Record{ID: []byte("o-1"), At: noon}, nil)
+	check(err)
+	backup := filepath.Join(top, "backup")
+	check(st.Checkpoint(context.Background(), backup))
+	check(st.Close())
+
+	check(store.Adopt(backup, nil)) // once; from now on it is a store of its own
+	again, err := store.Open(backup, nil)
+	check(err)
+	defer func() { check(again.Close()) }()
+	orders, err = again.Namespace("orders", nil)
+	check(err)
+	d, err := orders.Do(store.Record{ID: []byte("o-1"), At: noon}, nil)
+	check(err)
+	fmt.Println(d.Verdict)
+	fmt.Println(again.ID() == st.ID(), again.IsOurs(st.ID()))
+	// Output:
+	// duplicate
+	// false true
+}
+
+// How does a caller without Kafka find out that it was given an older store?
+func ExampleNamespace_Witnessed() {
+	st := inMemory()
+	defer func() { check(st.Close()) }()
+	orders, err := st.Namespace("orders", nil)
+	check(err)
+	noted := uint64(1) // Status.Sequence, as it was noted elsewhere
+	err = orders.Witnessed(noted)
+	fmt.Println(errors.Is(err, store.ErrRolledBack))
+	_, err = orders.Do(store.Record{ID: []byte("o-1"), At: noon}, nil)
+	check(err)
+	fmt.Println(orders.Witnessed(noted))
+	// Output:
+	// true
 	// <nil>
 }

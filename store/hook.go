@@ -9,12 +9,20 @@ import (
 func init() {
 	storehook.Open = func(dir string, opts any, h storehook.Hooks) (any, error) {
 		o, _ := opts.(*Options)
-		sm := seams{fs: h.FS}
-		if h.FullSegment > 0 {
-			h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
-			sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
-		}
-		return open(dir, o, sm)
+		return open(dir, o, seamsOf(h))
+	}
+	storehook.Adopt = func(dir string, opts any, h storehook.Hooks) error {
+		o, _ := opts.(*AdoptOptions)
+		return adopt(dir, o, seamsOf(h))
 	}
 	storehook.Drain = func(s any) error { return s.(*Store).queue.drain() }
+}
+
+func seamsOf(h storehook.Hooks) seams {
+	sm := seams{fs: h.FS}
+	if h.FullSegment > 0 {
+		h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
+		sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
+	}
+	return sm
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -34,6 +34,7 @@ type storeRecord struct {
 	secret     uint64 // keys every hash
 	nextNS     uint32 // number of the next namespace; never used again
 	namespaces ledger // of the registry
+	ancestors  []ID   // the stores that this one was, before it was adopted; the last one last
 }
 
 const storeRecordFormat = 1
@@ -42,7 +43,11 @@ func (r *storeRecord) append(dst []byte) []byte {
 	dst = append(append(dst, storeRecordFormat), r.id[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, r.secret)
 	dst = binary.BigEndian.AppendUint32(dst, r.nextNS)
-	return r.namespaces.append(dst)
+	dst = r.namespaces.append(dst)
+	for _, id := range r.ancestors {
+		dst = append(dst, id[:]...)
+	}
+	return dst
 }
 
 func parseStoreRecord(b []byte) (r storeRecord, ok bool) {
@@ -50,7 +55,16 @@ func parseStoreRecord(b []byte) (r storeRecord, ok bool) {
 	ok = d.byte() == storeRecordFormat
 	copy(r.id[:], d.bytes(16))
 	r.secret, r.nextNS, r.namespaces = d.uint64(), d.uint32(), d.ledger()
+	for !d.bad && len(d.b) > 0 {
+		r.ancestors = append(r.ancestors, ID(d.bytes(len(ID{}))))
+	}
 	return r, ok && !d.bad && len(d.b) == 0
+}
+
+// wasAdoptedFrom reports whether the store was id before its last adoption.
+func (r *storeRecord) wasAdoptedFrom(id ID) bool {
+	n := len(r.ancestors)
+	return n > 0 && r.ancestors[n-1] == id
 }
 
 // entryProof is the ledger of one entry of the registry.
@@ -59,53 +73,71 @@ func (r *storeRecord) entryProof(key, value []byte) ledger {
 	return ledger{n: 1, hi: h.Hi, lo: h.Lo}
 }
 
-// writeIdentity makes the directory a store. Written last, when the store record
-// is durable: a crash before leaves a directory that the next Open makes whole.
-func writeIdentity(f vfs.FS, dir string, id ID) error {
-	path := f.PathJoin(dir, identityFile)
-	tmp := path + ".tmp"
-	w, err := f.Create(tmp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s%d\nid %s\n", identityHead, storeFormat, id)
-	if err = errors.Join(err, w.Sync(), w.Close()); err != nil {
-		return err
-	}
-	if err := f.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(f, dir)
+// identity is what the identity file says: which store it is, and of which
+// directory. It is text:
+//
+//	firstseen store, format 1
+//	id 0123456789abcdef0123456789abcdef
+//	inode 4711                           or: checkpoint
+type identity struct {
+	id         ID
+	inode      uint64 // of the directory when it became the store; 0: it has none
+	checkpoint bool   // no store yet: Adopt makes it one
 }
 
-// readIdentity returns the ID in the identity file, and whether there is one.
-func readIdentity(f vfs.FS, dir string) (id ID, there bool, err error) {
-	r, err := f.Open(f.PathJoin(dir, identityFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return id, false, nil
+const identityCheckpoint = "checkpoint"
+
+// writeIdentity makes the directory a store. Written last, when the store record
+// is durable: a crash before leaves a directory that the next Open makes whole.
+func writeIdentity(f vfs.FS, dir string, i identity) error {
+	what := fmt.Sprintf("inode %d", i.inode)
+	if i.checkpoint {
+		what = identityCheckpoint
 	}
-	if err != nil {
-		return id, false, err
+	return replaceFile(f, f.PathJoin(dir, identityFile),
+		fmt.Sprintf("%s%d\nid %s\n%s\n", identityHead, storeFormat, i.id, what))
+}
+
+// readIdentity returns what the identity file says, and whether there is one.
+func readIdentity(f vfs.FS, dir string) (i identity, there bool, err error) {
+	text, there, err := readFile(f, f.PathJoin(dir, identityFile))
+	if err != nil || !there {
+		return i, false, err
 	}
-	text, err := io.ReadAll(io.LimitReader(r, 1<<10))
-	if err = errors.Join(err, r.Close()); err != nil {
-		return id, false, err
-	}
+	lines := strings.Split(text, "\n")
 	var format int
-	var name string
-	if _, err := fmt.Sscanf(string(text), identityHead+"%d\nid %32s", &format, &name); err != nil {
-		if !strings.HasPrefix(string(text), identityHead) || format == 0 {
-			return id, false, corruptf("%s does not read as an identity file", identityFile)
-		}
+	if _, err := fmt.Sscanf(lines[0], identityHead+"%d", &format); err != nil || format == 0 {
+		return i, false, corruptf("%s does not read as an identity file", identityFile)
 	}
 	if format != storeFormat {
-		return id, false, fmt.Errorf("%w: %s has format %d, this release reads %d; "+
+		return i, false, fmt.Errorf("%w: %s has format %d, this release reads %d; "+
 			"open it with the release that wrote it, or a later one", ErrFormat, dir, format, storeFormat)
 	}
-	if n, err := hex.Decode(id[:], []byte(name)); err != nil || n != len(id) {
-		return id, false, corruptf("%s holds no store ID", identityFile)
+	if len(lines) != 4 || lines[3] != "" || !i.parse(lines[1], lines[2]) {
+		return i, false, corruptf("%s holds no store ID", identityFile)
 	}
-	return id, true, nil
+	return i, true, nil
+}
+
+func (i *identity) parse(id, what string) (ok bool) {
+	if i.id, ok = parseID(strings.TrimPrefix(id, "id ")); !ok {
+		return false
+	}
+	if i.checkpoint = what == identityCheckpoint; i.checkpoint {
+		return true
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(what, "inode "), 10, 64)
+	i.inode = n
+	return err == nil
+}
+
+// parseID reads an ID in hexadecimal.
+func parseID(s string) (id ID, ok bool) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, false
+	}
+	return ID(b), true
 }
 
 // foreign returns a name in the directory that no store has, "" when there is
@@ -120,7 +152,7 @@ func foreign(f vfs.FS, dir string) (string, error) {
 	}
 	for _, name := range names {
 		switch name {
-		case identityFile, identityFile + ".tmp", dataDir, spillDir:
+		case identityFile, identityFile + tmpSuffix, sealFile, sealFile + tmpSuffix, dataDir, spillDir:
 		default:
 			return name, err
 		}

@@ -122,6 +122,7 @@ func (n *Namespace) keep(b *Batch) {
 	if len(b.outs) > 0 {
 		n.stagedIn(n.head.sequence, len(b.outs))
 	}
+	n.s.batches.Add(1)
 	n.index.committed()
 	n.used.Store(n.s.uses.Add(1))
 	n.s.relieve(n)

@@ -35,7 +35,7 @@ func TestOpen_WrongDirectory(t *testing.T) {
 	}{
 		{"format of a later release", identity("firstseen store, format 2\nid 00\nmore\n"), ErrFormat,
 			[]string{"format 2", "reads 1", "open it with the release that wrote it"}},
-		{"another store's identity", identity("firstseen store, format 1\nid " + strings.Repeat("ab", 16) + "\n"),
+		{"another store's identity", identity("firstseen store, format 1\nid " + strings.Repeat("ab", 16) + "\ninode 0\n"),
 			ErrCorrupt, []string{"restore a backup"}},
 		{"identity cut short", identity("firstseen store, format 1\nid 00"), ErrCorrupt,
 			[]string{"restore a backup"}},
@@ -49,7 +49,7 @@ func TestOpen_WrongDirectory(t *testing.T) {
 			require.NoError(t, os.WriteFile(dir, []byte("x"), 0o600))
 		}, ErrFormat, []string{"not a directory", "give a directory of its own"}},
 		{"database gone", func(t *testing.T, dir string) {
-			identity("firstseen store, format 1\nid "+strings.Repeat("00", 16)+"\n")(t, dir)
+			identity("firstseen store, format 1\nid "+strings.Repeat("00", 16)+"\ninode 0\n")(t, dir)
 			require.NoError(t, os.RemoveAll(filepath.Join(dir, dataDir)))
 		}, ErrCorrupt, []string{"restore a backup, or delete the directory to start cold"}},
 	} {

@@ -39,6 +39,17 @@ type Options struct {
 	// Now is the wall clock, used only to tell times that lie in the future.
 	// Defaults to time.Now.
 	Now func() time.Time
+
+	// Witness is the path of a small file, outside the store's directory, that
+	// says how far the store has come: a directory that is older than that is
+	// refused with ErrRolledBack, and so is one that is missing. It is written
+	// at Open, every five seconds and at Close. Put it on another disk, where no
+	// snapshot takes both back at once. Defaults to the directory's path with
+	// ".witness" appended, and to none, with a warning, where that cannot be
+	// written; "-" is none: a store that was rolled back as a whole is then
+	// believed, unless a caller knows better (Namespace.Witnessed). A store in
+	// memory has none.
+	Witness string
 }
 
 const (

@@ -185,7 +185,7 @@ func (s *Store) spillJob(ns uint32, g *segment) func() error {
 
 // ingest makes a table part of the database, or removes its file.
 func (s *Store) ingest(w *tableWriter) error {
-	err := s.fault.write("ingest a table", s.opts.CommitTimeout, func() error {
+	err := s.editTables("ingest a table", func() error {
 		return s.db.Ingest(context.Background(), []string{w.path})
 	})
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *Store) exciseJob(ns uint32, num uint64) func() error {
 	return func() error {
 		start := time.Now()
 		from := segKey(kindPage, ns, num)
-		err := s.fault.write("remove a dropped table", s.opts.CommitTimeout, func() error {
+		err := s.editTables("remove a dropped table", func() error {
 			return s.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: after(from)})
 		})
 		if err != nil {

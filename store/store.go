@@ -32,17 +32,24 @@ type Store struct {
 	db      *pebble.DB
 	tables  sstable.WriterOptions
 
-	id     ID
-	secret uint64
-	openID ID
-	opens  []ID // the last 64, the newest last
+	id       ID
+	secret   uint64
+	openID   ID
+	opens    []ID   // the last 64, the newest last
+	openings uint64 // how many there were
 
 	memory  atomic.Int64          // bytes of markers in memory, filters apart
 	filters atomic.Int64          // bytes of filters
 	uses    atomic.Int64          // counts batches, to tell who was idle longest
 	writing map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
-	closing chan struct{}         // closed when Close begins
-	idle    chan struct{}         // closed when the last call has left after that
+	batches atomic.Uint64         // durable ones, of all namespaces since each was made; see tally
+	witness *witness
+	// tablesLock holds a token while a table is put into the database or removed
+	// from it, and while a checkpoint is taken.
+	tablesLock chan struct{}
+
+	closing chan struct{} // closed when Close begins
+	idle    chan struct{} // closed when the last call has left after that
 
 	mu       sync.Mutex // guards what follows; never held over a write or a call upward
 	record   storeRecord
@@ -86,16 +93,14 @@ func Open(dir string, opts *Options) (*Store, error) {
 	return open(dir, opts, seams{})
 }
 
-func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
-	o := opts.withDefaults()
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
+// newStore returns a store of which nothing is open yet.
+func newStore(dir string, o Options, sm seams) *Store {
 	s := &Store{
 		dir: dir, opts: o, fs: sm.fs, limits: sm.limits,
-		fault: newFault(o.Logger), queue: newQueue(),
+		fault: newFault(o.Logger), queue: newQueue(), tablesLock: make(chan struct{}, 1),
 		closing: make(chan struct{}), idle: make(chan struct{}), ended: make(chan struct{}),
-		spaces: map[string]*Namespace{}, byNumber: map[uint32]*Namespace{}, names: map[string][]byte{}, writing: map[*tableWriter]bool{},
+		spaces: map[string]*Namespace{}, byNumber: map[uint32]*Namespace{}, names: map[string][]byte{},
+		writing: map[*tableWriter]bool{},
 	}
 	if s.limits == (limits{}) {
 		s.limits = limits{full: fullSegment, small: smallSegment, merge: mergeAbove}
@@ -107,6 +112,16 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	default:
 		s.fs = vfs.Default
 	}
+	return s
+}
+
+func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
+	o := opts.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	s := newStore(dir, o, sm)
+	s.witness = newWitness(s)
 	defer func() {
 		if err != nil {
 			if unwritable(err) {
@@ -129,7 +144,13 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	if err := s.loadRegistry(); err != nil {
 		return nil, err
 	}
+	if err := s.witness.judge(s); err != nil {
+		return nil, err
+	}
 	if err := s.sign(); err != nil {
+		return nil, err
+	}
+	if err := s.witness.begin(s); err != nil {
 		return nil, err
 	}
 	s.working = true
@@ -155,13 +176,25 @@ func (p *plain) Error() string { return p.text }
 func (p *plain) Unwrap() error { return p.err }
 
 // prepare makes sure that the directory is a store or may become one, and
-// locks it.
+// locks it. What is refused is left as it is.
 func (s *Store) prepare() (id ID, there bool, err error) {
 	if name, err := foreign(s.fs, s.dir); err != nil {
 		return id, false, err
 	} else if name != "" {
 		return id, false, fmt.Errorf("%w: it holds %q; give a directory of its own", ErrFormat, name)
 	}
+	if err := admit(s.fs, s.dir); err != nil {
+		return id, false, err
+	}
+	if err := s.witness.expect(s.fs, s.dir); err != nil {
+		return id, false, err
+	}
+	i, there, err := s.take()
+	return i.id, there, err
+}
+
+// take locks the directory, and reads what it is.
+func (s *Store) take() (id identity, there bool, err error) {
 	data := s.fs.PathJoin(s.dir, dataDir)
 	if err := makeDir(s.fs, data); err != nil {
 		return id, false, err
@@ -243,6 +276,16 @@ func (s *Store) identify(id ID, there bool) error {
 	if err != nil {
 		return err
 	}
+	opens, err := s.get([]byte{kindOpens})
+	if err != nil {
+		return err
+	}
+	if opens != nil && !there {
+		return corruptf("%s is gone", identityFile) // a store that was opened had it
+	}
+	if err := s.loadOpenings(opens); err != nil {
+		return err
+	}
 	if v == nil {
 		if there {
 			return corruptf("the store record is gone")
@@ -255,6 +298,9 @@ func (s *Store) identify(id ID, there bool) error {
 		if !ok {
 			return corruptf("the store record does not parse")
 		}
+		if there && r.wasAdoptedFrom(id) {
+			return fmt.Errorf("%w: its adoption was cut short; call Adopt again", ErrSealed)
+		}
 		if there && r.id != id {
 			return corruptf("%s says %v, the store record %v", identityFile, id, r.id)
 		}
@@ -264,7 +310,7 @@ func (s *Store) identify(id ID, there bool) error {
 	if there {
 		return nil
 	}
-	return writeIdentity(s.fs, s.dir, s.record.id)
+	return writeIdentity(s.fs, s.dir, identity{id: s.id, inode: inodeOf(s.fs, s.dir)})
 }
 
 // create writes the store record of a new store.
@@ -294,18 +340,13 @@ func (s *Store) create() error {
 func random(b []byte) { _, _ = rand.Read(b) }
 
 // sign gives this opening an ID of its own, durably, before anybody can see it.
+// On disk: how many openings there were, and the IDs of the last ones.
 func (s *Store) sign() error {
-	v, err := s.get([]byte{kindOpens})
-	if err != nil {
-		return err
-	}
-	for ; len(v) >= len(ID{}); v = v[len(ID{}):] {
-		s.opens = append(s.opens, ID(v[:len(ID{})]))
-	}
 	random(s.openID[:])
+	s.openings++
 	s.opens = append(s.opens, s.openID)
 	s.opens = s.opens[max(0, len(s.opens)-opensKept):]
-	var all []byte
+	all := binary.BigEndian.AppendUint64(nil, s.openings)
 	for _, id := range s.opens {
 		all = append(all, id[:]...)
 	}
@@ -314,8 +355,32 @@ func (s *Store) sign() error {
 	})
 }
 
+// loadOpenings reads the openings so far.
+func (s *Store) loadOpenings(v []byte) error {
+	if v == nil {
+		return nil // none yet
+	}
+	d := decoder{b: v}
+	s.openings = d.uint64()
+	for !d.bad && len(d.b) > 0 {
+		s.opens = append(s.opens, ID(d.bytes(len(ID{}))))
+	}
+	if d.bad || uint64(len(s.opens)) != min(s.openings, opensKept) {
+		return corruptf("the record of its openings does not parse")
+	}
+	return nil
+}
+
 // ID returns the store's identity, the same for as long as it lives.
 func (s *Store) ID() ID { return s.id }
+
+// Ancestors returns the identities that the store had before it was adopted, the
+// last one last.
+func (s *Store) Ancestors() []ID { return slices.Clone(s.record.ancestors) }
+
+// IsOurs reports whether id is the store's identity or an ancestor's: what was
+// written under it is this store's own.
+func (s *Store) IsOurs(id ID) bool { return id == s.id || slices.Contains(s.record.ancestors, id) }
 
 // OpenID returns the identity of this opening. It was durable before Open
 // returned.

@@ -13,7 +13,7 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
-	exitStore  = 3 // locked or damaged
+	exitStore  = 3 // locked, damaged, or not the store that it was
 	exitBroker = 4 // away, or it refuses
 	exitBad    = 5 // a verdict was bad
 )
@@ -44,7 +44,8 @@ var exits = []struct {
 	errs []error
 }{
 	{exitBad, []error{errBadVerdict}},
-	{exitStore, []error{store.ErrLocked, store.ErrCorrupt, store.ErrPoisoned}},
+	{exitStore, []error{store.ErrLocked, store.ErrCorrupt, store.ErrPoisoned,
+		store.ErrSealed, store.ErrUnsealed, store.ErrCopied, store.ErrRolledBack}},
 	{exitBroker, []error{
 		errBroker, adapter.ErrBrokersAway, adapter.ErrCommitRefused, adapter.ErrConsumeRefused,
 		adapter.ErrNoTopicID, adapter.ErrOutputRefused, adapter.ErrUnknownTopic,

@@ -19,6 +19,9 @@ type Hooks struct {
 // are its *Options and *Store.
 var Open func(dir string, opts any, h Hooks) (any, error)
 
+// Adopt is store.Adopt with hooks; options are its *AdoptOptions.
+var Adopt func(dir string, opts any, h Hooks) error
+
 // Drain waits until the store has written and removed all tables that wait for
 // it, or cannot.
 var Drain func(store any) error
