@@ -95,7 +95,7 @@ func (x *segments) adopt() {
 // are too many segments and a merge is under way. What waits is in memory and in
 // runs, so nothing is lost by it; but it must have an end.
 func (x *segments) backlog() error {
-	var timeout *time.Timer
+	var timeout <-chan time.Time
 	for {
 		// Asked before counting: a table written in between is not waited for.
 		changed, failing := x.s.queue.state()
@@ -116,12 +116,11 @@ func (x *segments) backlog() error {
 			return fmt.Errorf("%w: %w; make room, then go on", ErrBacklog, failing)
 		}
 		if timeout == nil {
-			timeout = time.NewTimer(x.s.opts.CommitTimeout)
-			defer timeout.Stop()
+			timeout = time.After(x.s.opts.CommitTimeout)
 		}
 		select {
 		case <-changed:
-		case <-timeout.C:
+		case <-timeout:
 			return fmt.Errorf("%w: none was written within %v; the disk is too slow for this rate",
 				ErrBacklog, x.s.opts.CommitTimeout)
 		case <-x.s.fault.done:

@@ -37,13 +37,13 @@ func (s *Store) spill(ns uint32, g *segment, try int) (*tableWriter, error) {
 	return w, nil
 }
 
-func (w *tableWriter) writeExact(g *segment, secret uint64) error {
-	places, ends := g.exact.byPage(w.facts.pages)
+func (t *tableWriter) writeExact(g *segment, secret uint64) error {
+	places, ends := g.exact.byPage(t.facts.pages)
 	var page []byte
 	var warm byte
 	from := 0
 	b, seed := g.base(), g.seeds[0]
-	for p := range w.facts.pages {
+	for p := range t.facts.pages {
 		page = page[:0]
 		for _, place := range places[from:ends[p]] {
 			warm += g.exact.arena.at(place)[0] // a page's cache misses overlap
@@ -55,19 +55,19 @@ func (w *tableWriter) writeExact(g *segment, secret uint64) error {
 				return corruptf("segment %d: an entry in memory does not parse", g.num)
 			}
 			hash := hashText(e[:n], secret)
-			w.add(hash, proof(hash, m.first, m.origin.Offset, seed))
+			t.add(hash, proof(hash, m.first, m.origin.Offset, seed))
 			page = append(page, e[:size]...)
 		}
 		runtime.KeepAlive(warm)
 		from = int(ends[p])
-		if err := w.writeKey(partPage, p, page); err != nil {
+		if err := t.writeKey(partPage, p, page); err != nil {
 			return err
 		}
 	}
-	if w.sum.add(g.superseded); w.sum != g.all {
+	if t.sum.add(g.superseded); t.sum != g.all {
 		return corruptf("segment %d: its markers in memory are not the ones it accepted", g.num)
 	}
-	return w.end()
+	return t.end()
 }
 
 // byPage returns the places of the entries that still stand, page after page,
