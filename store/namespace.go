@@ -115,6 +115,7 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 
 // keep makes a durable batch the namespace's truth.
 func (n *Namespace) keep(b *Batch) {
+	n.s.batches.Add(b.head.sequence - n.head.sequence)
 	n.head, n.row, n.ages, n.failed = b.head, b.row, b.ages, b.failed
 	for len(n.pending) > 0 && n.pending[0].seq <= b.settled {
 		n.pending = n.pending[1:]
@@ -122,7 +123,6 @@ func (n *Namespace) keep(b *Batch) {
 	if len(b.outs) > 0 {
 		n.stagedIn(n.head.sequence, len(b.outs))
 	}
-	n.s.batches.Add(1)
 	n.index.committed()
 	n.used.Store(n.s.uses.Add(1))
 	n.s.relieve(n)
