@@ -56,14 +56,16 @@ func (s *Store) release() error {
 	timeout := time.NewTimer(closeTimeout)
 	defer timeout.Stop()
 	late := func(what string) error {
-		return fmt.Errorf("%w: %s; restart the process", ErrCloseTimeout, what)
+		err := fmt.Errorf("%w: %s; restart the process", ErrCloseTimeout, what)
+		return errors.Join(err, s.fault.get()) // which is why, as a rule
 	}
 	if s.working {
 		close(s.queue.stop)
 		for _, w := range []struct {
 			on   <-chan struct{}
 			what string
-		}{{s.idle, "a call has not returned"}, {s.queue.done, "a table is still being written"}} {
+		}{{s.idle, "a call has not returned"}, {s.queue.done, "a table is still being written"},
+			{s.disk.done, "the disk does not say how much is free"}} {
 			select {
 			case <-w.on:
 			case <-timeout.C:

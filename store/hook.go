@@ -14,6 +14,7 @@ func init() {
 			h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
 			sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
 		}
+		sm.limits.table = h.MemTable
 		return open(dir, o, sm)
 	}
 	storehook.Drain = func(s any) error { return s.(*Store).queue.drain() }

@@ -120,7 +120,7 @@ func foreign(f vfs.FS, dir string) (string, error) {
 	}
 	for _, name := range names {
 		switch name {
-		case identityFile, identityFile + ".tmp", dataDir, spillDir:
+		case identityFile, identityFile + ".tmp", dataDir, spillDir, ballastFile:
 		default:
 			return name, err
 		}

@@ -61,6 +61,9 @@ func (s *Store) Namespace(name string, opts *NamespaceOptions) (*Namespace, erro
 	if n == nil {
 		var err error
 		if value == nil {
+			if err := s.disk.admit(); err != nil {
+				return nil, fmt.Errorf("namespace %q: %w", name, err)
+			}
 			value, err = s.register(name, o)
 		}
 		if err == nil {
