@@ -8,10 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/firstseen/firstseen/window"
@@ -48,6 +50,21 @@ func hog(t *testing.T, disk string, free int64) (path string) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// surprised is a disk that is filled after the last measurement: while a test
+// says so, it tells of room that is gone.
+type surprised struct {
+	vfs.FS
+	gone atomic.Bool
+}
+
+func (s *surprised) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	u, err := s.FS.GetDiskUsage(path)
+	if s.gone.Load() {
+		u.AvailBytes = 32 * mb
+	}
+	return u, err
 }
 
 type endless struct{}
@@ -144,7 +161,8 @@ func TestFault_B03_SmallDisk(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 64*mb)
 	dir := filepath.Join(disk, "store")
-	sm := seams{limits: limits{full: 20_000, small: 500, merge: mergeAbove, table: 1 * mb}}
+	fs := &surprised{FS: vfs.Default}
+	sm := seams{fs: fs, limits: limits{full: 20_000, small: 500, merge: mergeAbove, table: 1 * mb}}
 	opts := &Options{MinFree: 8 * mb, Memory: 4 * mb, CommitTimeout: 20 * time.Second, Logger: quiet()}
 	s, err := open(dir, opts, sm)
 	require.NoError(t, err)
@@ -181,7 +199,8 @@ func TestFault_B03_SmallDisk(t *testing.T) {
 		// Filled to the last byte when a batch is about to be written.
 		require.FileExists(t, filepath.Join(dir, ballastFile))
 		settled(t, s)
-		require.NoError(t, f.batch(func() { path = hog(t, disk, 0); s.disk.left.Store(opts.MinFree) }))
+		require.NoError(t, f.batch(func() { fs.gone.Store(true); path = hog(t, disk, 0) }))
+		fs.gone.Store(false)
 		require.Eventually(t, func() bool {
 			_, err := os.Stat(filepath.Join(dir, ballastFile))
 			return errors.Is(err, os.ErrNotExist)
@@ -205,7 +224,8 @@ func TestFault_B03_SmallDisk(t *testing.T) {
 func TestFault_B03_CommitWaitsForRoom(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 64*mb)
-	sm := seams{limits: limits{table: 1 * mb}}
+	fs := &surprised{FS: vfs.Default}
+	sm := seams{fs: fs, limits: limits{table: 1 * mb}}
 	s, err := open(filepath.Join(disk, "store"), &Options{MinFree: 1 * mb, Logger: quiet()}, sm)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
@@ -225,10 +245,11 @@ func TestFault_B03_CommitWaitsForRoom(t *testing.T) {
 		freed <- os.Remove(path)
 	}()
 	require.NoError(t, f.batch(func() {
-		s.disk.left.Store(32 * mb) // as if this came after the last measurement
+		fs.gone.Store(true)
 		filled <- hog(t, disk, 0)
 	}))
 	require.NoError(t, <-freed)
+	fs.gone.Store(false)
 	require.Greater(t, time.Since(begun), 500*time.Millisecond, "it did not wait")
 	becomes(t, s, StateRunning)
 	require.NoError(t, f.batch(nil))

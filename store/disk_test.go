@@ -178,10 +178,10 @@ func TestFault_B03_PendingTablesCount(t *testing.T) {
 		require.NoError(t, err)
 		_, err = n.Do(rec("x", 0, 0), nil)
 		require.NoError(t, err)
-		s.memory.Add(50 << 20)
+		s.unwritten.Add(50 << 20)
 		time.Sleep(2 * diskEvery)
 		inState(t, s, StateDiskFull, ErrDiskFull)
-		s.memory.Add(-50 << 20) // they are tables now
+		s.unwritten.Add(-50 << 20) // they are tables now
 		time.Sleep(2 * diskEvery)
 		inState(t, s, StateRunning, nil)
 	})

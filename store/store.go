@@ -41,12 +41,13 @@ type Store struct {
 	openID ID
 	opens  []ID // the last 64, the newest last
 
-	memory  atomic.Int64          // bytes of markers in memory, filters apart
-	filters atomic.Int64          // bytes of filters
-	uses    atomic.Int64          // counts batches, to tell who was idle longest
-	writing map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
-	closing chan struct{}         // closed when Close begins
-	idle    chan struct{}         // closed when the last call has left after that
+	memory    atomic.Int64          // bytes of markers in memory, filters apart
+	unwritten atomic.Int64          // of memory, bytes of markers that have no table yet
+	filters   atomic.Int64          // bytes of filters
+	uses      atomic.Int64          // counts batches, to tell who was idle longest
+	writing   map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
+	closing   chan struct{}         // closed when Close begins
+	idle      chan struct{}         // closed when the last call has left after that
 
 	mu       sync.Mutex // guards what follows; never held over a write or a call upward
 	record   storeRecord
@@ -115,7 +116,7 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	}
 	s.fs = private{s.fs}
 	s.disk = &disk{
-		fs: s.fs, dir: s.dir, floor: o.MinFree, pending: s.memory.Load, timeout: o.CommitTimeout, logger: o.Logger,
+		fs: s.fs, dir: s.dir, floor: o.MinFree, pending: s.unwritten.Load, timeout: o.CommitTimeout, logger: o.Logger,
 		failed: s.fault.done, stop: s.closing, done: make(chan struct{}), asks: make(chan chan struct{}),
 	}
 	defer func() {
