@@ -50,7 +50,8 @@ func TestFault_F08_WhateverHangs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				fs := newHanging(c.match)
-				s, err := open("store", &Options{Logger: quiet()}, seams{fs: fs, limits: limits{full: 100, small: 10, merge: mergeAbove}})
+				l := limits{full: 100, small: 10, merge: mergeAbove}
+				s, err := open("store", &Options{Logger: quiet()}, seams{fs: fs, limits: l})
 				require.NoError(t, err)
 				n, err := s.Namespace("a", nil)
 				require.NoError(t, err)

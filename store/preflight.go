@@ -121,9 +121,10 @@ func checkDir(path string, empty bool) error {
 	return nil
 }
 
-// probe makes sure that files can be made, written, synced and removed.
+// probe makes sure that files can be made, written, synced and removed. One that
+// a crash leaves behind is replaced by the next.
 func (s *Store) probe() error {
-	path := s.fs.PathJoin(s.spillDir(), "probe")
+	path := s.fs.PathJoin(s.dir, dataDir, "probe")
 	f, err := s.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
