@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 		childOpens(os.Getenv(childDir))
 	case "write":
 		childWrites(os.Getenv(childDir))
+	case "tables":
+		childFillsTables(os.Getenv(childDir))
 	case "fail":
 		childFailsToOpen(os.Getenv(childDir))
 	default:
@@ -53,6 +55,45 @@ func child(t *testing.T, deed, dir string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), childDeed+"="+deed, childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	return cmd
+}
+
+// childFillsTables fills many more tables than it may have files open, looks
+// everything up, and prints how many files it had open at most.
+func childFillsTables(dir string) {
+	const end, batch = 40_000, 1000
+	most := 0
+	s, err := storehook.Open(dir, nil, storehook.Hooks{FullSegment: 64, SmallSegment: 16})
+	var n *store.Namespace
+	if err == nil {
+		n, err = s.(*store.Store).Namespace("a", &store.NamespaceOptions{Window: window.Forever})
+	}
+	for o := int64(0); err == nil && o < 2*end; {
+		err = n.Update(func(b *store.Batch) error {
+			for last := o + batch; o < last; o++ {
+				r := store.Record{ID: fmt.Append(nil, o%end)}
+				if o < end {
+					r.Origin = store.Position{TopicID: store.ID{1}, Offset: o}
+				}
+				d, err := b.Do(r, nil)
+				if err != nil {
+					return err
+				}
+				if (o < end) != (d.Verdict == store.New) {
+					return fmt.Errorf("record %d is %v", o, d)
+				}
+			}
+			return nil
+		})
+		open, _ := os.ReadDir("/dev/fd")
+		most = max(most, len(open))
+		if err == nil && o == end {
+			err = storehook.Drain(s)
+		}
+	}
+	if err == nil {
+		err = s.(*store.Store).Close()
+	}
+	fmt.Println(most, err)
 }
 
 // childOpens opens the store and prints the error.

@@ -41,6 +41,9 @@ func adopt(dir string, opts *AdoptOptions, sm seams) (err error) {
 		}
 		err = errors.Join(err, a.s.release())
 	}()
+	if a.s.maxTables, err = a.s.preflight(); err != nil {
+		return err
+	}
 	if err := a.admit(); err != nil {
 		return err
 	}

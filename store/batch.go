@@ -27,6 +27,7 @@ type Batch struct {
 	failed     int64 // the offset whose function failed; -1: none
 	dirty      bool  // there is something to commit
 	unnumbered bool  // it is no batch of the namespace's sequence
+	size       int   // of what it keeps, see Size
 	ended      atomic.Bool
 	counts     counts
 
@@ -204,7 +205,7 @@ func (b *Batch) call(o Position, d Decision, clock int64, fn func(*Tx) error) er
 	if fn == nil {
 		return nil
 	}
-	tx := &Tx{b: b, origin: o, decision: d, clock: clock, outs: len(b.outs)}
+	tx := &Tx{b: b, origin: o, decision: d, clock: clock, outs: len(b.outs), size: b.size}
 	defer func() {
 		tx.ended.Store(true)
 		if !tx.kept {
@@ -255,6 +256,7 @@ func (b *Batch) join(how join) {
 			v.m.first = b.head.clock.now
 		}
 		b.n.index.accept(v.id, v.m, v.older, b.head.clock.now)
+		b.size += markerBytes + len(v.id.text)
 	}
 	b.row.clear()
 	b.rowChanged = true
@@ -263,6 +265,7 @@ func (b *Batch) join(how join) {
 // accept enters the record's marker.
 func (b *Batch) accept(id ident, o Position, s step, older int64) {
 	c := b.head.clock
+	b.size += markerBytes + len(id.text)
 	if s.inRow {
 		b.row.add(rowMarker{id, marker{c.seen(s), o}, older})
 		b.rowChanged = true

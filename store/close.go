@@ -56,7 +56,8 @@ func (s *Store) release() error {
 	timeout := time.NewTimer(closeTimeout)
 	defer timeout.Stop()
 	late := func(what string) error {
-		return fmt.Errorf("%w: %s; restart the process", ErrCloseTimeout, what)
+		err := fmt.Errorf("%w: %s; restart the process", ErrCloseTimeout, what)
+		return errors.Join(err, s.fault.get()) // which is why, as a rule
 	}
 	if s.working {
 		close(s.queue.stop)
@@ -66,6 +67,7 @@ func (s *Store) release() error {
 		}{
 			{s.idle, "a call has not returned"}, {s.queue.done, "a table is still being written"},
 			{s.witness.done, "the witness is still being written"},
+			{s.disk.done, "the disk does not say how much is free"},
 		} {
 			select {
 			case <-w.on:

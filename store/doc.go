@@ -59,6 +59,25 @@
 //	  commit     ONE batch: runs, head, state, outputs           batch.go   R6
 //	             + what expired under the DURABLE clock          segments.go R9
 //
+// # States
+//
+// A store is in one named state ([Store.State]; [Store.Err] is its error, with the
+// way out). It never ends the process for it, and never acknowledges what is not
+// durable.
+//
+//	running    accepts batches
+//	disk-full  Update returns ErrDiskFull and has not begun; call again later. Entered
+//	           when less than Options.MinFree is free, left without help
+//	poisoned   a write or a sync failed: everything returns ErrPoisoned until the
+//	           process is restarted. Nothing is tried again
+//	corrupt    stored bytes are not what was written: ErrCorrupt
+//	closed     ErrClosed
+//
+// Open refuses a directory that somebody else has open (ErrLocked), that other
+// users may write to, or a process with too few descriptors (ErrUnfit). An error
+// inside Open, and a disk that fails under it, may end the process inside Pebble:
+// let a supervisor start it anew, and do not open again in the same process.
+//
 // # The markers
 //
 // Markers are not keys. The new markers of a batch in one segment are one value,

@@ -49,6 +49,17 @@ var (
 	// was not begun; the call may be made again.
 	ErrBacklog = errors.New("store: tables are not written as fast as markers come in")
 
+	// ErrDiskFull is returned by Update and by Open when the disk has less free
+	// space than Options.MinFree asks for. The batch was not begun, or nothing of
+	// it was kept; the call may be made again, and the store goes on by itself
+	// when there is room.
+	ErrDiskFull = errors.New("store: disk full")
+
+	// ErrUnfit is returned by Open when the process, or the directory's rights,
+	// would stop the store later on or let other users into it. It names each
+	// fault with its way out.
+	ErrUnfit = errors.New("store: not fit to be opened")
+
 	// ErrCloseTimeout is returned by Close when a batch, a reader or the disk
 	// did not come to an end within ten seconds. What they hold is leaked.
 	ErrCloseTimeout = errors.New("store: close did not end in time")
@@ -56,6 +67,10 @@ var (
 
 // Errors of one call. They leave the store and its namespaces as they were.
 var (
+	// ErrBatchTooLarge is returned by Update for a batch above MaxBatchBytes.
+	// Nothing of it remains; split it by Batch.Size.
+	ErrBatchTooLarge = errors.New("store: batch is too large")
+
 	// ErrReplay is returned by Do for a record below the namespace's position:
 	// it was decided before and is never decided again (R5).
 	ErrReplay = errors.New("store: record was decided before")

@@ -152,7 +152,7 @@ func foreign(f vfs.FS, dir string) (string, error) {
 	}
 	for _, name := range names {
 		switch name {
-		case identityFile, identityFile + tmpSuffix, sealFile, sealFile + tmpSuffix, dataDir, spillDir:
+		case identityFile, identityFile + tmpSuffix, sealFile, sealFile + tmpSuffix, dataDir, spillDir, ballastFile:
 		default:
 			return name, err
 		}

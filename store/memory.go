@@ -9,7 +9,7 @@ import (
 // asked of namespaces is the store's, see Store.relieve.
 
 // weight is what an index holds in memory, in bytes.
-type weight struct{ exact, filters int64 }
+type weight struct{ exact, unwritten, filters int64 }
 
 // recount tells the store's budgets what the segments hold.
 func (x *segments) recount() {
@@ -17,12 +17,16 @@ func (x *segments) recount() {
 	for _, g := range x.list {
 		if g.exact != nil {
 			now.exact += g.exact.bytes()
+			if g.table == nil {
+				now.unwritten += g.exact.bytes()
+			}
 		}
 		if g.table != nil {
 			now.filters += g.table.filter.bytes()
 		}
 	}
 	x.s.memory.Add(now.exact - x.bytes.exact)
+	x.s.unwritten.Add(now.unwritten - x.bytes.unwritten)
 	x.s.filters.Add(now.filters - x.bytes.filters)
 	x.bytes = now
 }

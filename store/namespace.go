@@ -72,7 +72,8 @@ func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
 // the error is returned, or the panic goes on.
 //
 // An error of Update itself means that nothing was accepted; but for
-// ErrPoisoned, where only a new Open tells. fn runs once, on the caller's
+// ErrPoisoned, where only a new Open tells. After ErrDiskFull and ErrBacklog it
+// may be called again, and after ErrBatchTooLarge with less. fn runs once, on the caller's
 // goroutine, and must not call Update, Do or Close: they would wait for it.
 func (n *Namespace) Update(fn func(*Batch) error) error {
 	if err := n.own(); err != nil {
@@ -81,6 +82,9 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 	defer n.disown()
 	if err := n.load(); err != nil {
 		return err
+	}
+	if err := n.s.disk.admit(); err != nil {
+		return fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	if err := n.index.begin(n.head.clock); err != nil {
 		return fmt.Errorf("namespace %q: %w", n.name, err)
@@ -100,6 +104,9 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		return err
 	}
 	if b.dirty {
+		if err := b.fits(); err != nil {
+			return err
+		}
 		done = true
 		if err := b.commit(); err != nil {
 			n.index.failed()

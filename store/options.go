@@ -36,6 +36,13 @@ type Options struct {
 	// and the write buffers (64 MB each) come on top. Defaults to 256 MB.
 	Memory int64
 
+	// MinFree is the free space on the disk, in bytes, below which no batch is
+	// accepted (ErrDiskFull): room for what is under way. What the markers in
+	// memory will take as tables is kept free on top of it, and a fourth of it
+	// is held by a ballast file that is given up when the disk is full all the
+	// same. Defaults to 64 MB; -1 checks nothing.
+	MinFree int64
+
 	// Now is the wall clock, used only to tell times that lie in the future.
 	// Defaults to time.Now.
 	Now func() time.Time
@@ -66,6 +73,7 @@ func (o *Options) withDefaults() Options {
 	c.CommitTimeout = cmp.Or(c.CommitTimeout, 30*time.Second)
 	c.FilterMemory = cmp.Or(c.FilterMemory, defaultFilter)
 	c.Memory = cmp.Or(c.Memory, defaultMemory)
+	c.MinFree = cmp.Or(c.MinFree, defaultMinFree)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -88,6 +96,10 @@ func (o *Options) validate() error {
 	if o.Memory < 0 {
 		errs = append(errs, fmt.Errorf(
 			"store: Memory is %d bytes; give a positive number, or 0 for 256 MB", o.Memory))
+	}
+	if o.MinFree < -1 {
+		errs = append(errs, fmt.Errorf(
+			"store: MinFree is %d bytes; give a positive number, 0 for 64 MB, or -1 to check nothing", o.MinFree))
 	}
 	return errors.Join(errs...)
 }

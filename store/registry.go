@@ -76,6 +76,9 @@ func (s *Store) inUse(name string, o NamespaceOptions) (*Namespace, error) {
 	}
 	var err error
 	if value == nil {
+		if err := s.disk.admit(); err != nil {
+			return nil, fmt.Errorf("namespace %q: %w", name, err)
+		}
 		value, err = s.register(name, o)
 	}
 	if err == nil {

@@ -156,7 +156,7 @@ type Status struct {
 // Status returns what the namespace knows of itself. It reads nothing from disk
 // and never waits for a batch.
 func (n *Namespace) Status() (Status, error) {
-	if err := n.s.Err(); err != nil {
+	if err := n.s.stopped(); err != nil {
 		return Status{}, err
 	}
 	return *n.status.Load(), nil
@@ -210,6 +210,8 @@ func (n *Namespace) DiskBytes() (uint64, error) {
 
 // Stats are figures of the store as a whole.
 type Stats struct {
+	// State of the store, as Store.State returns it.
+	State State
 	// Namespaces is how many there are.
 	Namespaces int
 	// MemoryBytes is what markers outside tables take of Options.Memory.
@@ -218,14 +220,14 @@ type Stats struct {
 	DiskBytes uint64
 }
 
-// Stats returns figures of the store, all zero once it has stopped.
+// Stats returns figures of the store: once it has stopped, its state alone.
 func (s *Store) Stats() Stats {
 	if s.enter() != nil {
-		return Stats{}
+		return Stats{State: s.State()}
 	}
 	defer s.leave()
 	s.mu.Lock()
-	st := Stats{Namespaces: len(s.names), MemoryBytes: s.memory.Load()}
+	st := Stats{State: s.State(), Namespaces: len(s.names), MemoryBytes: s.memory.Load()}
 	s.mu.Unlock()
 	// Metrics of a database that fails meanwhile are no reason to fail.
 	_ = guarded(func() error {

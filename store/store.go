@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -27,10 +28,13 @@ type Store struct {
 	limits  limits
 	fault   *fault
 	queue   *queue
+	disk    *disk
 	working bool // queue runs
 	lock    *pebble.Lock
 	db      *pebble.DB
 	tables  sstable.WriterOptions
+
+	maxTables int // that may be open
 
 	id       ID
 	secret   uint64
@@ -38,12 +42,13 @@ type Store struct {
 	opens    []ID   // the last 64, the newest last
 	openings uint64 // how many there were
 
-	memory  atomic.Int64          // bytes of markers in memory, filters apart
-	filters atomic.Int64          // bytes of filters
-	uses    atomic.Int64          // counts batches, to tell who was idle longest
-	writing map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
-	batches atomic.Uint64         // durable ones, of all namespaces since each was made; see tally
-	witness *witness
+	memory    atomic.Int64          // bytes of markers in memory, filters apart
+	unwritten atomic.Int64          // of memory, bytes of markers that have no table yet
+	filters   atomic.Int64          // bytes of filters
+	uses      atomic.Int64          // counts batches, to tell who was idle longest
+	writing   map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
+	batches   atomic.Uint64         // durable ones, of all namespaces since each was made; see tally
+	witness   *witness
 	// tablesLock holds a token while a table is put into the database or removed
 	// from it, and while a checkpoint is taken.
 	tablesLock chan struct{}
@@ -69,6 +74,7 @@ type limits struct {
 	full  int // markers of a full segment
 	small int // markers below which a closed segment stays in memory
 	merge int // segments above which neighbours are merged
+	table int // bytes of Pebble's memtable; 0: memTable
 }
 
 // seams are where tests reach in: the file system and the limits.
@@ -102,15 +108,21 @@ func newStore(dir string, o Options, sm seams) *Store {
 		spaces: map[string]*Namespace{}, byNumber: map[uint32]*Namespace{}, names: map[string][]byte{},
 		writing: map[*tableWriter]bool{},
 	}
-	if s.limits == (limits{}) {
-		s.limits = limits{full: fullSegment, small: smallSegment, merge: mergeAbove}
+	if s.limits.full == 0 {
+		s.limits.full, s.limits.small, s.limits.merge = fullSegment, smallSegment, mergeAbove
 	}
+	s.limits.table = cmp.Or(s.limits.table, memTable)
 	switch {
 	case s.fs != nil:
 	case o.InMemory:
 		s.fs, s.dir = vfs.NewMem(), "memory"
 	default:
 		s.fs = vfs.Default
+	}
+	s.fs = private{s.fs}
+	s.disk = &disk{
+		fs: s.fs, dir: s.dir, floor: o.MinFree, pending: s.unwritten.Load, timeout: o.CommitTimeout, logger: o.Logger,
+		failed: s.fault.done, stop: s.closing, done: make(chan struct{}), asks: make(chan chan struct{}),
 	}
 	return s
 }
@@ -124,8 +136,13 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	s.witness = newWitness(s)
 	defer func() {
 		if err != nil {
-			if unwritable(err) {
+			switch {
+			case unwritable(err):
 				err = fmt.Errorf("%w; the directory must be writable", err)
+			case noRoom(err):
+				err = fmt.Errorf("%w: %w; make room, then open again", ErrDiskFull, err)
+			case errors.Is(err, syscall.EIO):
+				err = fmt.Errorf("%w; the disk fails: see to it, then open again in a new process", err)
 			}
 			err = fmt.Errorf("store: open %s: %w", dir, trimmed(err))
 			err = errors.Join(err, s.release())
@@ -154,7 +171,9 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 		return nil, err
 	}
 	s.working = true
+	s.disk.open.Store(true)
 	go s.queue.run()
+	go s.disk.watch()
 	return s, nil
 }
 
@@ -183,6 +202,9 @@ func (s *Store) prepare() (id ID, there bool, err error) {
 	} else if name != "" {
 		return id, false, fmt.Errorf("%w: it holds %q; give a directory of its own", ErrFormat, name)
 	}
+	if s.maxTables, err = s.preflight(); err != nil {
+		return id, false, err
+	}
 	if err := admit(s.fs, s.dir); err != nil {
 		return id, false, err
 	}
@@ -200,7 +222,7 @@ func (s *Store) take() (id identity, there bool, err error) {
 		return id, false, err
 	}
 	if s.lock, err = pebble.LockDirectory(data, s.fs); err != nil {
-		if unwritable(err) {
+		if unwritable(err) || noRoom(err) {
 			return id, false, err
 		}
 		return id, false, fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
@@ -208,11 +230,17 @@ func (s *Store) take() (id identity, there bool, err error) {
 	if id, there, err = readIdentity(s.fs, s.dir); err != nil {
 		return id, there, err
 	}
+	if err := s.disk.start(); err != nil {
+		return id, there, err
+	}
 	// What a table that was never ingested left behind.
 	if err := s.fs.RemoveAll(s.spillDir()); err != nil {
 		return id, there, err
 	}
-	return id, there, s.fs.MkdirAll(s.spillDir(), 0o700)
+	if err := s.fs.MkdirAll(s.spillDir(), 0o700); err != nil {
+		return id, there, err
+	}
+	return id, there, s.probe()
 }
 
 // unwritable reports whether err says that the directory is not ours to write.
@@ -227,17 +255,20 @@ func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
 func (s *Store) openDB(there bool) error {
 	po := &pebble.Options{
 		ErrorIfNotExists:      there,
-		FS:                    logs{ordered{s.fs}},
+		FS:                    logs{ordered{s.disk.patiently(s.fs)}},
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),
-		FormatMajorVersion:    pebble.FormatValueSeparation, // pinned: a new release of Pebble changes no file
-		CacheSize:             cacheSize + 2*memTable,       // memtables are charged against it
-		MemTableSize:          memTable,
+		FormatMajorVersion:    pebble.FormatValueSeparation,        // pinned: a new release of Pebble changes no file
+		CacheSize:             cacheSize + 2*int64(s.limits.table), // memtables are charged against it
+		MemTableSize:          uint64(s.limits.table),
 		BytesPerSync:          syncEvery,
 		WALBytesPerSync:       syncEvery,
-		MaxOpenFiles:          1000,
+		MaxOpenFiles:          s.maxTables,
 		L0CompactionThreshold: 2,
+		// Compactions fail while the disk is full, and writes must not wait for
+		// them until they are given up.
+		L0StopWritesThreshold: 100,
 	}
 	po.EnsureDefaults()
 	s.tables = po.MakeWriterOptions(6, po.FormatMajorVersion.MaxTableFormat())
@@ -260,7 +291,8 @@ func (s *Store) openDB(there bool) error {
 		s.lock = nil // leaked with the database that never opened
 	}
 	for _, world := range []error{
-		nil, ErrPoisoned, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE,
+		nil, ErrPoisoned, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
+		syscall.EMFILE, syscall.ENFILE, syscall.EIO,
 	} {
 		if errors.Is(err, world) {
 			return err
@@ -388,17 +420,3 @@ func (s *Store) OpenID() ID { return s.openID }
 
 // KnowsOpen reports whether id is one of the last 64 openings of this store.
 func (s *Store) KnowsOpen(id ID) bool { return slices.Contains(s.opens, id) }
-
-// Err returns nil while the store is running, and otherwise the error of the
-// state that it is in: ErrPoisoned, ErrCorrupt or ErrClosed.
-func (s *Store) Err() error {
-	if err := s.fault.get(); err != nil {
-		return err
-	}
-	select {
-	case <-s.closing:
-		return ErrClosed
-	default:
-		return nil
-	}
-}

@@ -22,6 +22,7 @@ type Tx struct {
 	clock    int64
 	outs     int // outputs of the batch before this record's
 	writes   []undoWrite
+	size     int // of the batch before this record
 	kept     bool
 	ended    atomic.Bool
 }
@@ -81,6 +82,10 @@ func (t *Tx) write(key []byte, w stateWrite) error {
 		t.b.state = make(map[string]stateWrite)
 	}
 	was, had := t.b.state[string(key)]
+	t.b.size += w.size(key)
+	if had {
+		t.b.size -= was.size(key)
+	}
 	t.writes = append(t.writes, undoWrite{string(key), was, had})
 	t.b.state[string(key)] = w
 	return nil
@@ -139,6 +144,7 @@ func (t *Tx) Stage(out []byte) error {
 	}
 	index := uint64(len(t.b.outs) - t.outs)
 	t.b.outs = append(t.b.outs, staged{t.origin, index, slices.Clone(out)})
+	t.b.size += outBytes + len(out)
 	return nil
 }
 
@@ -153,4 +159,5 @@ func (t *Tx) undo() {
 	}
 	clear(t.b.outs[t.outs:])
 	t.b.outs = t.b.outs[:t.outs]
+	t.b.size = t.size
 }

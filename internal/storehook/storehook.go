@@ -13,6 +13,9 @@ type Hooks struct {
 	// closed one needs to be written as a table at once, MergeAbove how many
 	// segments there may be before neighbours are merged.
 	FullSegment, SmallSegment, MergeAbove int
+	// MemTable is how many bytes the storage engine gathers before it writes a
+	// table of its own.
+	MemTable int
 }
 
 // Open is store.Open with hooks. The store package sets it; options and result

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// private is a file system whose files and directories are their owner's alone,
+// whatever the umask: IDs are often order numbers or addresses. Pebble asks for
+// 0666 and 0755.
+type private struct{ vfs.FS }
+
+func (p private) Unwrap() vfs.FS { return p.FS }
+
+func (p private) Create(path string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := p.FS.Create(path, c)
+	return closedTo(f, err)
+}
+
+func (p private) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := p.FS.OpenReadWrite(path, c, o...)
+	return closedTo(f, err)
+}
+
+// closedTo takes the rights of others from a file that was just made. Nobody had
+// a chance to open it: its directory was private before.
+func closedTo(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	if fd := f.Fd(); fd != vfs.InvalidFd {
+		if err := makePrivate(fd); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
+
+func (p private) MkdirAll(path string, mode os.FileMode) error {
+	return p.FS.MkdirAll(path, mode&^0o077)
+}
+
+// Lock takes the rights of others from the lock's file by its path: to open it
+// once more, and close it, would give the lock up.
+func (p private) Lock(path string) (io.Closer, error) {
+	l, err := p.FS.Lock(path)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := p.Stat(path)
+	if err == nil && onDisk(fi) {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
