@@ -318,6 +318,7 @@ func TestFault_B12_LyingDisk(t *testing.T) {
 		// Its witness is as old as the rest of the disk.
 		a := newDriver(s, fs.crash(0, nil))
 		require.NoError(t, a.open())
+		behind := false
 		for k, p := range acked {
 			n, err := a.space(k)
 			require.NoError(t, err)
@@ -325,7 +326,7 @@ func TestFault_B12_LyingDisk(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, n.Witnessed(st.Sequence))
 			if st.Sequence < p.status.Sequence {
-				lost++
+				lost, behind = lost+1, true
 				err := n.Witnessed(p.status.Sequence)
 				require.ErrorIs(t, err, store.ErrRolledBack)
 				require.ErrorContains(t, err, fmt.Sprintf("batch %d was acknowledged", p.status.Sequence))
@@ -334,7 +335,9 @@ func TestFault_B12_LyingDisk(t *testing.T) {
 		require.NoError(t, a.close())
 
 		replace(t, fs, witness, slices.Clone(seen)) // a file may scribble over what it is given
-		require.ErrorIs(t, newDriver(s, fs).open(), store.ErrRolledBack, "image %d", i)
+		if behind {
+			require.ErrorIs(t, newDriver(s, fs).open(), store.ErrRolledBack, "image %d", i)
+		}
 	}
 	require.Positive(t, lost)
 	require.NoError(t, d.open(), "a false alarm")

@@ -62,7 +62,8 @@ func child(t *testing.T, deed, dir string) *exec.Cmd {
 func childFillsTables(dir string) {
 	const end, batch = 40_000, 1000
 	most := 0
-	s, err := storehook.Open(dir, nil, storehook.Hooks{FullSegment: 64, SmallSegment: 16})
+	s, err := storehook.Open(dir, &store.Options{Memory: 1}, // nothing is kept beside its table
+		storehook.Hooks{FullSegment: 64, SmallSegment: 16, MergeAbove: end})
 	var n *store.Namespace
 	if err == nil {
 		n, err = s.(*store.Store).Namespace("a", &store.NamespaceOptions{Window: window.Forever})

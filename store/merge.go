@@ -123,7 +123,7 @@ func (x *segments) cheapest(span int64) []*segment {
 func (x *segments) adoptMerges() {
 	for i := 0; i < len(x.list); i++ {
 		m := x.list[i].merging
-		if m == nil {
+		if m == nil || m.from[0] != x.list[i] { // it may end while this looks on
 			continue
 		}
 		g := m.done.Load()

@@ -122,8 +122,8 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 
 // keep makes a durable batch the namespace's truth.
 func (n *Namespace) keep(b *Batch) {
-	n.s.batches.Add(b.head.sequence - n.head.sequence)
-	n.head, n.row, n.ages, n.failed = b.head, b.row, b.ages, b.failed
+	n.become(b.head)
+	n.row, n.ages, n.failed = b.row, b.ages, b.failed
 	for len(n.pending) > 0 && n.pending[0].seq <= b.settled {
 		n.pending = n.pending[1:]
 	}
@@ -133,6 +133,12 @@ func (n *Namespace) keep(b *Batch) {
 	n.index.committed()
 	n.used.Store(n.s.uses.Add(1))
 	n.s.relieve(n)
+}
+
+// become takes a head that is durable, and counts it for the witness.
+func (n *Namespace) become(h head) {
+	n.s.batches.Add(h.sequence - n.head.sequence)
+	n.head = h
 }
 
 // own waits until the namespace is the caller's.

@@ -84,7 +84,7 @@ func (n *Namespace) adapt(o NamespaceOptions) error {
 		if err := n.s.resettle(n, value, &h); err != nil {
 			return err
 		}
-		n.head = h
+		n.become(h)
 		n.s.opts.Logger.Warn("namespace has new settings", "namespace", n.name,
 			"window", o.Window, "window before", has.Window, "ID source", o.IDSource,
 			"MaxAdvance", o.MaxAdvance, "MaxAhead", o.MaxAhead, "coverage", h.cov.public())
