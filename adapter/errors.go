@@ -51,6 +51,13 @@ var (
 	// than its topic allows.
 	ErrOutputTooLarge = errors.New("adapter: output is larger than its topic allows")
 
+	// ErrProducerClosed is returned by a Producer that is closed, or about to be.
+	ErrProducerClosed = errors.New("adapter: the producer is closed")
+
+	// ErrSerialization is for those who make records: an error of an encoder or a
+	// decoder that wraps it is of ClassPermanent, and is not tried again.
+	ErrSerialization = errors.New("adapter: key or value cannot be serialized")
+
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
 

@@ -141,28 +141,32 @@ func (t *outputTopics) of(ctx context.Context, topic string) (limit, error) {
 // maxMessageBytes returns a topic's max.message.bytes, the default without the
 // permission to ask.
 func (t *outputTopics) maxMessageBytes(ctx context.Context, topic string) (int32, error) {
-	var config kadm.ResourceConfig
-	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
-	if err == nil {
-		config, err = described.On(topic, nil)
-	}
-	if err == nil {
-		err = config.Err
-	}
-	if errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return defaultLimit, nil
-	}
-	if err != nil {
+	value, err := t.admin.topicConfig(ctx, topic, "max.message.bytes")
+	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
 		return 0, err
 	}
-	for _, c := range config.Configs {
-		if c.Key == "max.message.bytes" && c.Value != nil {
-			if n, err := strconv.ParseInt(*c.Value, 10, 64); err == nil {
-				return int32(max(512, min(n, largestLimit))), nil
-			}
-		}
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return int32(max(512, min(n, largestLimit))), nil
 	}
 	return defaultLimit, nil
+}
+
+// topicConfig returns a setting of a topic, "" when there is none of this name.
+func (a admin) topicConfig(ctx context.Context, topic, key string) (string, error) {
+	described, err := a.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	config, err := described.On(topic, nil)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range config.Configs {
+		if c.Key == key && c.Value != nil {
+			return *c.Value, nil
+		}
+	}
+	return "", config.Err
 }
 
 // maxBatch is the client's limit of a batch to a topic: the topic's own.
