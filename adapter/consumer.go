@@ -54,6 +54,12 @@ type Consumer struct {
 	handler Handler
 	opts    Options
 	stats   counters
+	limits  limits
+	pauses  pauses
+
+	// firstBatch is how many records the first batch of a partition may hold:
+	// 1, and more in tests that count batches.
+	firstBatch int
 
 	// step is called between the steps of the loop with the name of the one
 	// that is done; an error ends the session there and then, as a crash does.
@@ -79,10 +85,11 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if topic, ok := forwardTopic(h); ok {
 		errs = append(errs, o.checkLoop(topic))
 	}
+	errs = append(errs, o.checkLoop(o.DeadLetterTopic))
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, handler: h, opts: o}, nil
+	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1}, nil
 }
 
 // running are the Runs of this process: a use each.
@@ -176,7 +183,11 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 	defer cancel()
 	err = c.withAdmin(within, func(a admin) error {
 		for failures := 0; ; failures++ {
-			err := a.checkTopics(within, c.opts.Topics)
+			err := a.checkTopics(within, c.opts.allTopics())
+			if err == nil && c.opts.DeadLetterTopic != "" {
+				// Known before it is needed: it may be away by then.
+				_, err = (&outputTopics{&c.limits, a}).of(within, c.opts.DeadLetterTopic)
+			}
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)
 			}

@@ -53,7 +53,7 @@ func TestNew_ClientOptions(t *testing.T) {
 	}
 	require.NoError(t, with())
 	require.NoError(t, with(kgo.ClientID("x"), kgo.SessionTimeout(time.Minute), kgo.ProducerLinger(time.Second),
-		kgo.DialTimeout(time.Second), kgo.DisableAutoCommit(), kgo.MaxBufferedRecords(7)))
+		kgo.DialTimeout(time.Second), kgo.DisableAutoCommit(), kgo.MaxConcurrentFetches(7)))
 
 	nothing := func(context.Context, *kgo.Client, map[string][]int32) {}
 	for name, opt := range map[string]kgo.Opt{

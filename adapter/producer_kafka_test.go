@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -61,24 +62,28 @@ func TestReal_Producer_Failures(t *testing.T) {
 	}
 }
 
-// One of three brokers is left of a topic that wants two: Kafka says so again and
-// again, and the sender learns it when the time is over; sent again once a broker
-// is back, the record is written.
+// A topic that wants three replicas has two: Kafka says so again and again, and
+// the sender learns it when the time is over. Sent again once the third is back,
+// the record is written.
 func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	b := kafkatest.StartReal(t, 3)
 	topic := kafkatest.Name(t)
-	b.CreateTopic(t, topic, 1, map[string]string{"min.insync.replicas": "3"})
+	all := "3"
+	_, err := kadm.NewClient(b.Client(t)).CreateTopic(t.Context(), 1, 3,
+		map[string]*string{"min.insync.replicas": &all}, topic)
+	require.NoError(t, err)
 	p, err := NewProducer(&ProducerConfig{
-		Brokers: b.Brokers(), Client: []kgo.Opt{kgo.RecordDeliveryTimeout(20 * time.Second)},
+		Brokers: b.Brokers(), Client: []kgo.Opt{kgo.RecordDeliveryTimeout(5 * time.Second)},
 	})
 	require.NoError(t, err)
 	rec := &kgo.Record{Topic: topic}
 	require.NoError(t, p.Send(t.Context(), rec))
 	b.Crash(t, 3)
-	require.Eventually(t, func() bool {
-		err = p.Send(t.Context(), rec)
-		return err != nil // the broker is missed after a while
-	}, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { // a record under way when the broker dies has no known fate
+		m, err := kadm.NewClient(b.Client(t)).Metadata(t.Context(), topic)
+		return err == nil && len(m.Topics[topic].Partitions[0].ISR) == 2
+	}, time.Minute, 100*time.Millisecond)
+	err = p.Send(t.Context(), rec)
 	require.ErrorIs(t, err, kerr.NotEnoughReplicas)
 	require.Equal(t, ClassConditional, ClassOf(err))
 	b.Restart(t, 3)
