@@ -22,7 +22,8 @@ var kip98 = map[string]func(*testing.T, *world){
 	"another partition": kip98AnotherPartition,
 }
 
-func TestKIP98(t *testing.T) {
+// D02, E18: a copy from another session of a producer, or in another partition.
+func TestFault_D02_E18_WhatKIP98DoesNotCover(t *testing.T) {
 	for name, fn := range kip98 {
 		t.Run(name, func(t *testing.T) {
 			inWorldOf(t, 4, func(t *testing.T, w *world) {

@@ -66,7 +66,8 @@ type Options struct {
 
 	// MaxPending is how many outputs and dead letters of a partition may wait for
 	// Kafka, when it does not acknowledge them: then the partition pauses until it
-	// has. Defaults to 10,000; 64 MB of them count as full, too.
+	// has. Those of one poll may exceed it. Defaults to 10,000; 64 MB of them are
+	// as many.
 	MaxPending int
 
 	// MaxPollRecords bounds the records of one poll. Defaults to 500.

@@ -124,7 +124,10 @@ func NewProducer(cfg *ProducerConfig) (*Producer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
 	}
-	p := &Producer{cl: cl, end: sync.OnceFunc(cl.Close), lacks: newLacks(cl), idHeader: cmp.Or(cfg.IDHeader, "message-id"), given: cfg.DeadLetter}
+	p := &Producer{
+		cl: cl, end: sync.OnceFunc(cl.Close), lacks: newLacks(cl),
+		idHeader: cmp.Or(cfg.IDHeader, "message-id"), given: cfg.DeadLetter,
+	}
 	p.change = sync.NewCond(&p.mu)
 	p.work, p.stop = context.WithCancel(context.WithValue(context.Background(), inDeadLetter{}, p))
 	p.ran.Go(p.tell)

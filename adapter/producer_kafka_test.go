@@ -23,6 +23,13 @@ func TestReal_KIP98(t *testing.T) {
 	}
 }
 
+// The dead-letter topic is deleted under a consumer, and comes back.
+func TestReal_DeadLetterTopicAway(t *testing.T) {
+	onReal(t, kafkatest.StartReal(t, 1), func(t *testing.T, w *world) {
+		deadLetterTopicAway(t, w, 4, deleteDead)
+	})
+}
+
 // Kafka's own refusals have their classes.
 func TestReal_Producer_Failures(t *testing.T) {
 	b := kafkatest.NewReal(t)
@@ -69,7 +76,8 @@ func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	b := kafkatest.StartReal(t, 3)
 	topic := kafkatest.Name(t)
 	all := "3"
-	_, err := kadm.NewClient(b.Client(t)).CreateTopic(t.Context(), 1, 3,
+	admin := kadm.NewClient(b.Client(t))
+	_, err := admin.CreateTopic(t.Context(), 1, 3,
 		map[string]*string{"min.insync.replicas": &all}, topic)
 	require.NoError(t, err)
 	p, err := NewProducer(&ProducerConfig{
@@ -80,14 +88,14 @@ func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	require.NoError(t, p.Send(t.Context(), rec))
 	b.Crash(t, 3)
 	require.Eventually(t, func() bool { // a record under way when the broker dies has no known fate
-		m, err := kadm.NewClient(b.Client(t)).Metadata(t.Context(), topic)
+		m, err := admin.Metadata(t.Context(), topic)
 		return err == nil && len(m.Topics[topic].Partitions[0].ISR) == 2
 	}, time.Minute, 100*time.Millisecond)
 	err = p.Send(t.Context(), rec)
 	require.ErrorIs(t, err, kerr.NotEnoughReplicas)
 	require.Equal(t, ClassConditional, ClassOf(err))
 	b.Restart(t, 3)
-	require.NoError(t, p.Send(t.Context(), rec))
+	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, time.Minute, time.Millisecond)
 	require.NoError(t, p.Close(t.Context()))
 }
 

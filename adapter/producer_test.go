@@ -26,7 +26,9 @@ func withKafka(t *testing.T, partitions int32, fn func(t *testing.T, k *kafkates
 	})
 }
 
-func newProducer(t *testing.T, k *kafkatest.Cluster, deadLetter func(context.Context, []FailedRecord), opts ...kgo.Opt) *Producer {
+func newProducer(
+	t *testing.T, k *kafkatest.Cluster, deadLetter func(context.Context, []FailedRecord), opts ...kgo.Opt,
+) *Producer {
 	t.Helper()
 	p, err := NewProducer(&ProducerConfig{
 		Brokers: k.Brokers(), Client: append(k.DialOptions(), opts...), IDHeader: "id", DeadLetter: deadLetter,
@@ -121,7 +123,8 @@ func TestProducer_Failures(t *testing.T) {
 		class Class
 		after time.Duration
 	}{
-		{name: "retriable", fault: kerr.NotLeaderForPartition, want: kgo.ErrRecordTimeout, class: ClassExhausted, after: 2 * time.Minute},
+		{name: "retriable", fault: kerr.NotLeaderForPartition, want: kgo.ErrRecordTimeout,
+			class: ClassExhausted, after: 2 * time.Minute},
 		{name: "too few replicas", fault: kerr.NotEnoughReplicas, topic: "thin", want: kerr.NotEnoughReplicas,
 			class: ClassConditional, after: 2 * time.Minute},
 		{name: "no topic", topic: "nowhere", want: kerr.UnknownTopicOrPartition, class: ClassConditional},
@@ -275,11 +278,16 @@ func TestProducer_DeadLetterThatFails(t *testing.T) {
 	})
 }
 
-// While too many failed records wait, senders wait, as long as their context.
+// While too many failed records wait, senders wait, as long as their context; the
+// callback, which alone makes room, does not.
 func TestProducer_WaitsForTheCallback(t *testing.T) {
 	withKafka(t, 1, func(t *testing.T, k *kafkatest.Cluster) {
 		gate := make(chan struct{})
-		p := newProducer(t, k, func(context.Context, []FailedRecord) { <-gate })
+		var p *Producer
+		p = newProducer(t, k, func(ctx context.Context, _ []FailedRecord) {
+			<-gate
+			require.NoError(t, p.Send(ctx, record(0, "own")))
+		})
 		fault := refuse(k, topic, kerr.InvalidTimestamp)
 		for _, id := range ids("a", 2*maxFailed) {
 			p.SendAsync(t.Context(), record(0, id), nil)
