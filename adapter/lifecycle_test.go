@@ -314,7 +314,9 @@ func TestRun_LeavesNothingBehind(t *testing.T) {
 		require.NoError(t, c.Run(ctx))
 		cancel()
 	}
-	goleak.VerifyNone(t, ignore)
+	goleak.VerifyNone(t, ignore, // the fake broker takes its time to see that a client is gone
+		goleak.IgnoreTopFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read"),
+		goleak.IgnoreTopFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).write"))
 	require.Len(t, kafka.ReadAll(t, outTopic), 3)
 }
 
