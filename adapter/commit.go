@@ -148,10 +148,6 @@ func (p *partition) tag() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	clock := int64(0)
-	if !status.Clock.IsZero() {
-		clock = status.Clock.UnixMilli()
-	}
 	st := p.s.c.st
 	return Tag{
 		StoreID:  st.ID(),
@@ -159,7 +155,7 @@ func (p *partition) tag() (string, error) {
 		TopicID:  p.log,
 		Rewind:   status.Rewind,
 		Sequence: p.sent,
-		Clock:    clock,
+		Clock:    millis(status.Clock),
 		Forgets:  status.Forgets,
 		HasState: status.HasState,
 	}.Encode()

@@ -13,7 +13,8 @@ import (
 	"github.com/firstseen/firstseen/store"
 )
 
-// A Handler handles one record that is New, or Unknown and accepted. When it
+// A Handler handles one record that is New, or Unknown and accepted; under
+// Options.Observe every record. When it
 // returns nil, what it did to tx is kept together with the marker and the
 // position, all or nothing; an error or a panic leaves nothing of the record,
 // and it is called again (R7). Records of one partition come in offset order,
@@ -29,8 +30,8 @@ type Record struct {
 	// ID is what the extractor took from it; nil when it has none and that is
 	// accepted.
 	ID []byte
-	// Decision is why it is handled: New, or Unknown and the reason. It is the
-	// zero Decision when there is no ID.
+	// Decision is why it is handled: New, or Unknown and the reason; under
+	// Options.Observe also Duplicate. It is the zero Decision when there is no ID.
 	Decision store.Decision
 
 	group  string
@@ -85,7 +86,9 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if topic, ok := forwardTopic(h); ok {
 		errs = append(errs, o.checkLoop(topic))
 	}
-	errs = append(errs, o.checkLoop(o.DeadLetterTopic))
+	for _, topic := range o.asideTopics() {
+		errs = append(errs, o.checkLoop(topic))
+	}
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
@@ -184,9 +187,10 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 	err = c.withAdmin(within, func(a admin) error {
 		for failures := 0; ; failures++ {
 			err := a.checkTopics(within, c.opts.allTopics())
-			if err == nil && c.opts.DeadLetterTopic != "" {
-				// Known before it is needed: it may be away by then.
-				_, err = (&outputTopics{&c.limits, a}).of(within, c.opts.DeadLetterTopic)
+			for _, topic := range c.opts.asideTopics() {
+				if err == nil { // known before it is needed: it may be away by then
+					_, err = (&outputTopics{&c.limits, a}).of(within, topic)
+				}
 			}
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)

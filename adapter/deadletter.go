@@ -34,8 +34,7 @@ const (
 // maxErrorText is how many bytes of an error a dead letter carries.
 const maxErrorText = 1000
 
-// deadLetter stages the record itself for the dead-letter topic, in the
-// partition of its own number as far as there are as many.
+// deadLetter stages the record itself for the dead-letter topic.
 func (t *Tx) deadLetter(gone failed) error {
 	rec := t.rec
 	out, own := t.asItIs(t.p.s.c.opts.DeadLetterTopic)
@@ -45,19 +44,24 @@ func (t *Tx) deadLetter(gone failed) error {
 		kgo.RecordHeader{Key: HeaderAttempts, Value: strconv.AppendInt(nil, int64(gone.attempts), 10)},
 		kgo.RecordHeader{Key: HeaderToken, Value: []byte(rec.Token())},
 	)
-	for _, h := range rec.Headers {
+	return t.aside(out, own)
+}
+
+// aside stages the handled record for a topic where it is kept, in the partition
+// of its own number as far as there are as many.
+func (t *Tx) aside(out *kgo.Record, own []kgo.RecordHeader) error {
+	for _, h := range t.rec.Headers {
 		if rest, ours := strings.CutPrefix(h.Key, HeaderPrefix); ours {
 			own = append(own, kgo.RecordHeader{Key: HeaderOriginal + rest, Value: bytes.Clone(h.Value)})
 		}
 	}
-	return t.produce(out, func(partitions int32) int32 { return rec.Partition % partitions }, own...)
+	return t.produce(out, func(partitions int32) int32 { return t.rec.Partition % partitions }, own...)
 }
 
-// limitOf returns what a topic of outputs accepts. A dead-letter topic that does
-// not exist any more is taken to come back as it was: what it is to hold can wait.
+// limitOf returns what a topic of outputs accepts.
 func (s *session) limitOf(topic string) (limit, error) {
 	l, err := s.topics.of(s.work, topic)
-	if topic == s.c.opts.DeadLetterTopic && errors.Is(err, ErrUnknownTopic) {
+	if s.c.opts.isAside(topic) && errors.Is(err, ErrUnknownTopic) {
 		if last, ok := s.topics.last(topic); ok {
 			return last, nil
 		}

@@ -115,6 +115,38 @@ func ExampleConsumer_Resume() {
 	// <nil>
 }
 
+// Before anything is dropped: every record is handled, and told apart.
+func ExampleOptions_observe() {
+	kafka := kfake.MustCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "payments"))
+	defer kafka.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	send(ctx, kafka.ListenAddrs(), "10", "20")
+	send(ctx, kafka.ListenAddrs(), "10") // with the key of the first
+
+	st, err := store.Open("", &store.Options{InMemory: true})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = st.Close() }()
+	c, err := adapter.New(st, func(_ context.Context, _ *adapter.Tx, rec *adapter.Record) error {
+		fmt.Println(string(rec.Value), rec.Decision.Verdict)
+		return nil
+	}, &adapter.Options{
+		Brokers: kafka.ListenAddrs(), Group: "billing", Topics: []string{"payments"}, ID: adapter.Key(),
+		Observe: true, UntilEnd: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(c.Run(ctx))
+	// Output:
+	// 10 new
+	// 20 new
+	// 10 duplicate
+	// <nil>
+}
+
 // send produces payments, each with a key of its own.
 func send(ctx context.Context, brokers []string, values ...string) {
 	p, err := adapter.NewProducer(&adapter.ProducerConfig{Brokers: brokers})

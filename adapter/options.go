@@ -49,6 +49,11 @@ type Options struct {
 	// when Run begins, and is none of Topics. Empty: there is none.
 	DeadLetterTopic string
 
+	// DuplicatesTopic receives a copy of every duplicate, with headers that say
+	// when and where it was first seen, see HeaderFirstSeen. It exists when Run
+	// begins, and is none of Topics. Empty: there is none.
+	DuplicatesTopic string
+
 	// Group is the consumer group.
 	Group string
 
@@ -76,6 +81,11 @@ type Options struct {
 	// MissingID is what happens to a record without an ID. Defaults to
 	// MissingIDStop.
 	MissingID MissingID
+
+	// Observe hands every record to the handler, duplicates, too: they are decided
+	// and counted as ever, Record.Decision says Duplicate, and they leave no
+	// marker. It shows what would be dropped before anything is.
+	Observe bool
 
 	// OnFailure is what happens to a record whose handler fails again and again.
 	// Defaults to FailureStop.
@@ -164,11 +174,18 @@ func (o *Options) validate() error {
 
 // allTopics are those that must exist when Run begins.
 func (o *Options) allTopics() []string {
-	if o.DeadLetterTopic == "" {
-		return o.Topics
-	}
-	return append(slices.Clone(o.Topics), o.DeadLetterTopic)
+	return append(slices.Clone(o.Topics), o.asideTopics()...)
 }
+
+// asideTopics are those of records that are kept aside.
+func (o *Options) asideTopics() []string {
+	return slices.DeleteFunc([]string{o.DeadLetterTopic, o.DuplicatesTopic},
+		func(topic string) bool { return topic == "" })
+}
+
+// isAside tells whether a topic is one of them. One that does not exist any more
+// is taken to come back as it was: what it is to hold can wait.
+func (o *Options) isAside(topic string) bool { return slices.Contains(o.asideTopics(), topic) }
 
 // sessionTimeout is how long a member that went silent keeps its partitions.
 const sessionTimeout = 45 * time.Second

@@ -128,14 +128,18 @@ func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
 	}
 	o := t.rec.origin
 	id := outputID(t.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, len(t.staged))
-	clock := int64(0)
-	if seen := t.Clock(); !seen.IsZero() {
-		clock = seen.UnixMilli()
-	}
 	return append(headers,
 		kgo.RecordHeader{Key: HeaderOutputID, Value: []byte(id)},
 		kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(o.String())},
-		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, clock, 10)})
+		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, millis(t.Clock()), 10)})
+}
+
+// millis returns a time of the store in Unix milliseconds, 0 for none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // checkLoop refuses an output to a topic that is consumed (F14).

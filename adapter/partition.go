@@ -196,14 +196,17 @@ func (p *partition) attempt(
 	r := p.recordOf(it)
 	call := func(stx *store.Tx) error {
 		tx := p.tx(stx, it)
-		failure = caught(func() error { return p.s.c.handler(ctx, tx, tx.rec) })
+		failure = caught(func() error { return p.s.c.call(ctx, tx) })
 		staged = tx.staged
 		return failure
 	}
 	var d store.Decision
-	if len(it.id) == 0 {
+	switch {
+	case len(it.id) == 0:
 		err = b.Pass(r, call)
-	} else {
+	case p.s.c.opts.seesDuplicates():
+		d, err = b.Observe(r, call)
+	default:
 		d, err = b.Do(r, call)
 	}
 	if failure != nil {

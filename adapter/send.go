@@ -55,11 +55,11 @@ func (p *partition) collect() (errs []error) {
 	return errs
 }
 
-// final tells whether an output failed for good. A dead-letter topic that does
-// not exist may come back, as brokers do: what it is to hold can wait.
+// final tells whether an output failed for good. A topic of records that are
+// kept aside may come back, as brokers do.
 func (p *partition) final(out *output) bool {
 	if errors.Is(out.err, ErrUnknownTopic) || errors.Is(out.err, kerr.UnknownTopicOrPartition) {
-		return out.rec.Topic != p.s.c.opts.DeadLetterTopic
+		return !p.s.c.opts.isAside(out.rec.Topic)
 	}
 	var answer *kerr.Error
 	return errors.As(out.err, &answer) && !answer.Retriable && !errors.Is(out.err, kerr.UnknownTopicID)
