@@ -65,6 +65,12 @@
 // the one before, up to MaxPollRecords: a record that kills the process every
 // time is soon the only one that is handled again.
 //
+// # Duplicates
+//
+// A duplicate is dropped. Options.Observe hands it to the handler instead, as a
+// duplicate, to see what would be dropped; Options.DuplicatesTopic keeps a copy
+// of each. Both change what is done with a verdict, and no verdict.
+//
 // # Producing
 //
 // A Producer sends records at least once under a message ID, and ProducerOptions

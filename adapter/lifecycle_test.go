@@ -77,6 +77,8 @@ func TestNew_ClientOptions(t *testing.T) {
 		"KeepRetryableFetchErrors":  kgo.KeepRetryableFetchErrors(),
 		"TransactionalID":           kgo.TransactionalID("tx"),
 		"RecordPartitioner":         kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
+		"RecordDeliveryTimeout":     kgo.RecordDeliveryTimeout(time.Minute),
+		"MaxBufferedRecords":        kgo.MaxBufferedRecords(7),
 		"ProducerBatchMaxBytes":     kgo.ProducerBatchMaxBytes(5000),
 		"DefaultProduceTopicAlways": kgo.DefaultProduceTopicAlways(),
 	} {

@@ -231,7 +231,7 @@ var ownedNames = []string{
 	"OnPartitionsAssigned", "OnPartitionsRevoked", "OnPartitionsLost", "OnPartitionsCallbackBlocked",
 	"ConsumeStartOffset", "ConsumeResetOffset", "FetchIsolationLevel", "KeepControlRecords",
 	"KeepRetryableFetchErrors", "ConsumePreferringLagFn",
-	"RequiredAcks", "DisableIdempotentWrite", "TransactionalID", "RecordPartitioner",
+	"RequiredAcks", "RecordDeliveryTimeout", "DisableIdempotentWrite", "TransactionalID", "RecordPartitioner",
 	"MaxBufferedRecords", "MaxBufferedBytes", "ProducerBatchMaxBytes", "DefaultProduceTopicAlways", "ManualFlushing",
 }
 

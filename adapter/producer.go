@@ -22,6 +22,10 @@ import (
 // The 120 s do not end a record of which the client cannot tell whether Kafka
 // has written it: that would let the next attempt double it. It waits for
 // Kafka's answer.
+//
+// A client of kgo counts them from the record's Timestamp: one that is older
+// fails before it is sent, and so does one that is sent again, since the first
+// attempt has set it. A Producer counts from the call.
 func ProducerOptions() []kgo.Opt {
 	const backOff = 100 * time.Millisecond
 	return []kgo.Opt{
@@ -89,6 +93,7 @@ type Producer struct {
 	end      func() // closes cl, once
 	idHeader string
 	given    func(ctx context.Context, failed []FailedRecord)
+	delivery time.Duration // how long a record may take; 0: for ever
 
 	work context.Context // of DeadLetter
 	stop context.CancelFunc
@@ -120,19 +125,33 @@ func NewProducer(cfg *ProducerConfig) (*Producer, error) {
 		return nil, errors.New("adapter: Brokers is empty; give at least one host:port")
 	}
 	opts := append(ProducerOptions(), cfg.Client...)
-	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(cfg.Brokers...))...)
+	opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
+	delivery, err := deliveryTimeout(opts)
+	if err != nil {
+		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	cl, err := kgo.NewClient(append(opts, kgo.RecordDeliveryTimeout(0))...)
 	if err != nil {
 		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
 	}
 	p := &Producer{
 		cl: cl, end: sync.OnceFunc(cl.Close), lacks: newLacks(cl),
-		idHeader: cmp.Or(cfg.IDHeader, "message-id"), given: cfg.DeadLetter,
+		idHeader: cmp.Or(cfg.IDHeader, "message-id"), given: cfg.DeadLetter, delivery: delivery,
 	}
 	p.change = sync.NewCond(&p.mu)
 	p.work, p.stop = context.WithCancel(context.WithValue(context.Background(), inDeadLetter{}, p))
 	p.ran.Go(p.tell)
 	p.ran.Go(p.giveAway)
 	return p, nil
+}
+
+// deliveryTimeout returns what RecordDeliveryTimeout says among these options.
+func deliveryTimeout(opts []kgo.Opt) (time.Duration, error) {
+	set, err := settings(opts)
+	if err != nil {
+		return 0, err
+	}
+	return set["RecordDeliveryTimeout"][0].(time.Duration), nil
 }
 
 // inDeadLetter marks the context of DeadLetter; its value is the Producer.
@@ -191,7 +210,17 @@ func (p *Producer) send(ctx context.Context, rec *kgo.Record, ended func(error))
 		ended(err)
 		return
 	}
-	p.cl.Produce(ctx, rec, func(rec *kgo.Record, err error) {
+	within, cancel := ctx, func() {}
+	if p.delivery > 0 {
+		within, cancel = context.WithTimeout(ctx, p.delivery)
+	}
+	givenContext := rec.Context
+	p.cl.Produce(within, rec, func(rec *kgo.Record, err error) {
+		rec.Context = givenContext // the client has put ours there, which ends: a copy would not go
+		if err != nil && ctx.Err() == nil && errors.Is(err, within.Err()) {
+			err = fmt.Errorf("%w (%v)", kgo.ErrRecordTimeout, p.delivery)
+		}
+		cancel()
 		ended(err)
 		p.leave(rec, err, own)
 	})

@@ -95,7 +95,7 @@ func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	require.ErrorIs(t, err, kerr.NotEnoughReplicas)
 	require.Equal(t, ClassConditional, ClassOf(err))
 	b.Restart(t, 3)
-	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, time.Minute, time.Second)
 	require.NoError(t, p.Close(t.Context()))
 }
 

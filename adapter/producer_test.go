@@ -34,7 +34,11 @@ func newProducer(
 		Brokers: k.Brokers(), Client: append(k.DialOptions(), opts...), IDHeader: "id", DeadLetter: deadLetter,
 	})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, p.Close(context.Background())) })
+	t.Cleanup(func() { // a test that failed may have left records that never go
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		require.NoError(t, p.Close(ctx))
+	})
 	return p
 }
 
@@ -172,6 +176,31 @@ func TestProducer_RidesOutAnOutage(t *testing.T) {
 		require.WithinDuration(t, begun.Add(110*time.Second), time.Now(), 2*time.Second)
 		require.InDelta(t, 1100, fault.Hits(), 300)
 		require.Len(t, k.ReadAll(t, topic)[0], 1)
+	})
+}
+
+// The time-out counts from the call: a record of last year is sent like any other,
+// and one that timed out is sent again. A client of kgo counts from the record's
+// own time, so that neither is.
+func TestProducer_OldTimes(t *testing.T) {
+	withKafka(t, 1, func(t *testing.T, k *kafkatest.Cluster) {
+		p := newProducer(t, k, nil)
+		old := record(0, "old")
+		old.Timestamp = time.Now().AddDate(-1, 0, 0)
+		fault := refuse(k, topic, kerr.NotLeaderForPartition)
+		time.AfterFunc(time.Minute, fault.Remove)
+		require.NoError(t, p.Send(t.Context(), old))
+
+		fault = refuse(k, topic, kerr.NotLeaderForPartition)
+		begun, again := time.Now(), record(0, "again")
+		require.ErrorIs(t, p.Send(t.Context(), again), kgo.ErrRecordTimeout)
+		require.WithinDuration(t, begun.Add(2*time.Minute), time.Now(), time.Second)
+		time.AfterFunc(time.Minute, fault.Remove)
+		require.NoError(t, p.Send(t.Context(), again))
+		require.Len(t, k.ReadAll(t, topic)[0], 2)
+
+		cl := k.Client(t, ProducerOptions()...)
+		require.ErrorIs(t, cl.ProduceSync(t.Context(), old).FirstErr(), kgo.ErrRecordTimeout)
 	})
 }
 

@@ -1,8 +1,9 @@
 package store
 
-// Observe decides one record as Do does, and calls fn whatever the verdict is:
-// Tx.Decision tells. A duplicate leaves no marker, and moves none; what fn wrote
-// and staged for it is kept. Failures and refusals are as for Do.
+// Observe decides one record as Do does, and calls fn whatever the verdict is and
+// whatever the policy does with it: Tx.Decision tells. Markers are those of Do: a
+// duplicate, and an Unknown that would be dropped, leave none; what fn wrote and
+// staged for them is kept. Failures and refusals are as for Do.
 //
 // It is for those who want to see duplicates before they drop them, or to keep
 // them elsewhere. The decisions are those of Do, and are counted alike.
@@ -23,14 +24,21 @@ func (b *Batch) Observe(r Record, fn func(*Tx) error) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	d := decide(f.clock, t, s, found, m, f.cov, b.n.rules.w)
+	d := decide(f.clock, t, s, found, m, f.cov, b.head.floor, b.n.rules.w)
+	d.Coverage = f.cov.public()
+	if d.Verdict == Unknown {
+		d.Action = b.n.opts.Unknown.of(d.Reason)
+	}
 	if err := b.call(r.Origin, d, f.clock.seen(s), fn); err != nil {
 		return d, err
 	}
 	b.settle(f, s, r.Origin)
-	if d.Verdict != Duplicate {
+	switch {
+	case d.accepted():
 		b.accept(id, r.Origin, s, older)
+	case d.Verdict == Duplicate:
+		b.ages.add(f.clock.age(m))
 	}
-	b.counts.add(d, s)
+	b.counts.add(&d, s)
 	return d, nil
 }
