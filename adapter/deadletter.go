@@ -1,8 +1,6 @@
 package adapter
 
 import (
-	"bytes"
-	"errors"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -45,28 +43,6 @@ func (t *Tx) deadLetter(gone failed) error {
 		kgo.RecordHeader{Key: HeaderToken, Value: []byte(rec.Token())},
 	)
 	return t.aside(out, own)
-}
-
-// aside stages the handled record for a topic where it is kept, in the partition
-// of its own number as far as there are as many.
-func (t *Tx) aside(out *kgo.Record, own []kgo.RecordHeader) error {
-	for _, h := range t.rec.Headers {
-		if rest, ours := strings.CutPrefix(h.Key, HeaderPrefix); ours {
-			own = append(own, kgo.RecordHeader{Key: HeaderOriginal + rest, Value: bytes.Clone(h.Value)})
-		}
-	}
-	return t.produce(out, func(partitions int32) int32 { return t.rec.Partition % partitions }, own...)
-}
-
-// limitOf returns what a topic of outputs accepts.
-func (s *session) limitOf(topic string) (limit, error) {
-	l, err := s.topics.of(s.work, topic)
-	if s.c.opts.isAside(topic) && errors.Is(err, ErrUnknownTopic) {
-		if last, ok := s.topics.last(topic); ok {
-			return last, nil
-		}
-	}
-	return l, err
 }
 
 // errorText returns the beginning of what an error says, in whole characters.

@@ -172,21 +172,6 @@ func (o *Options) validate() error {
 	return errors.Join(errs...)
 }
 
-// allTopics are those that must exist when Run begins.
-func (o *Options) allTopics() []string {
-	return append(slices.Clone(o.Topics), o.asideTopics()...)
-}
-
-// asideTopics are those of records that are kept aside.
-func (o *Options) asideTopics() []string {
-	return slices.DeleteFunc([]string{o.DeadLetterTopic, o.DuplicatesTopic},
-		func(topic string) bool { return topic == "" })
-}
-
-// isAside tells whether a topic is one of them. One that does not exist any more
-// is taken to come back as it was: what it is to hold can wait.
-func (o *Options) isAside(topic string) bool { return slices.Contains(o.asideTopics(), topic) }
-
 // sessionTimeout is how long a member that went silent keeps its partitions.
 const sessionTimeout = 45 * time.Second
 
