@@ -85,6 +85,11 @@ func (s *session) assign(
 	if err := s.send(parts); err != nil {
 		return nil, nil, err
 	}
+	for _, p := range parts {
+		if !p.out.empty() { // it is sent before the partition flows
+			s.pause(p, ErrOutputsPending)
+		}
+	}
 	starts := make(map[string]map[int32]kgo.Offset)
 	for i, p := range parts {
 		if plans[i].Alarm != "" {
@@ -115,18 +120,23 @@ func (p *partition) begin(plan Plan) error {
 		return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
 	}
 	p.next, p.fetch = status.Position, plan.Offset
-	p.batch = status.Sequence
+	p.batch, p.grown = status.Sequence, p.s.c.firstBatch
+	var stored []*output
 	err = p.ns.Pending(func(o store.Output) error {
 		p.staged = max(p.staged, o.Sequence)
 		if o.Sequence <= plan.Settled || o.Origin.Offset < plan.Passed {
 			return nil
 		}
 		rec, err := decodeOutput(o.Data)
-		p.pending = append(p.pending, rec)
+		if err == nil {
+			stored = append(stored, newOutput(rec, outputKey{o.Sequence, o.Origin.Offset, o.Index}))
+		}
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("adapter: outputs of %s/%d: %w", p.topic, p.number, err)
 	}
+	p.out = p.s.box(topicPartition{p.topic, p.number}, p.log)
+	p.out.reset(stored)
 	return nil
 }

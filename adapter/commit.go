@@ -13,13 +13,8 @@ import (
 	"github.com/firstseen/firstseen/store"
 )
 
-const (
-	// sendTimeout is how long outputs may take to be acknowledged before the
-	// session ends and the next one sends them again.
-	sendTimeout = time.Minute
-	// commitTimeout bounds a commit, which waits behind a running rebalance.
-	commitTimeout = 15 * time.Second
-)
+// commitTimeout bounds a commit, which waits behind a running rebalance.
+const commitTimeout = 15 * time.Second
 
 // topicPartition names a partition.
 type topicPartition struct {
@@ -37,7 +32,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 	sent := make(map[topicPartition]store.Committed)
 	carried := make(map[topicPartition]uint64)
 	for _, p := range parts {
-		if len(p.pending) > 0 || !all && !p.moved() {
+		if !p.out.empty() || !all && !p.moved() {
 			continue
 		}
 		tag, err := p.tag()
@@ -153,10 +148,6 @@ func (p *partition) tag() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	clock := int64(0)
-	if !status.Clock.IsZero() {
-		clock = status.Clock.UnixMilli()
-	}
 	st := p.s.c.st
 	return Tag{
 		StoreID:  st.ID(),
@@ -164,7 +155,7 @@ func (p *partition) tag() (string, error) {
 		TopicID:  p.log,
 		Rewind:   status.Rewind,
 		Sequence: p.sent,
-		Clock:    clock,
+		Clock:    millis(status.Clock),
 		Forgets:  status.Forgets,
 		HasState: status.HasState,
 	}.Encode()

@@ -13,7 +13,8 @@ import (
 	"github.com/firstseen/firstseen/store"
 )
 
-// A Handler handles one record that is New, or Unknown and accepted. When it
+// A Handler handles one record that is New, or Unknown and accepted; under
+// Options.Observe every record. When it
 // returns nil, what it did to tx is kept together with the marker and the
 // position, all or nothing; an error or a panic leaves nothing of the record,
 // and it is called again (R7). Records of one partition come in offset order,
@@ -29,8 +30,8 @@ type Record struct {
 	// ID is what the extractor took from it; nil when it has none and that is
 	// accepted.
 	ID []byte
-	// Decision is why it is handled: New, or Unknown and the reason. It is the
-	// zero Decision when there is no ID.
+	// Decision is why it is handled: New, or Unknown and the reason; under
+	// Options.Observe also Duplicate. It is the zero Decision when there is no ID.
 	Decision store.Decision
 
 	group  string
@@ -54,6 +55,12 @@ type Consumer struct {
 	handler Handler
 	opts    Options
 	stats   counters
+	limits  limits
+	pauses  pauses
+
+	// firstBatch is how many records the first batch of a partition may hold:
+	// 1, and more in tests that count batches.
+	firstBatch int
 
 	// step is called between the steps of the loop with the name of the one
 	// that is done; an error ends the session there and then, as a crash does.
@@ -79,10 +86,13 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if topic, ok := forwardTopic(h); ok {
 		errs = append(errs, o.checkLoop(topic))
 	}
+	for _, topic := range o.asideTopics() {
+		errs = append(errs, o.checkLoop(topic))
+	}
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, handler: h, opts: o}, nil
+	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1}, nil
 }
 
 // running are the Runs of this process: a use each.
@@ -176,7 +186,12 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 	defer cancel()
 	err = c.withAdmin(within, func(a admin) error {
 		for failures := 0; ; failures++ {
-			err := a.checkTopics(within, c.opts.Topics)
+			err := a.checkTopics(within, c.opts.allTopics())
+			for _, topic := range c.opts.asideTopics() {
+				if err == nil { // known before it is needed: it may be away by then
+					_, err = (&outputTopics{&c.limits, a}).of(within, topic)
+				}
+			}
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)
 			}

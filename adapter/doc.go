@@ -44,6 +44,39 @@
 // change, and calls to other systems are repeated only when the process dies
 // between the call and (1), or the batch fails there.
 //
+// # Failures
+//
+// A handler that fails is called again, with back-off, inside the time of the
+// batch. Then Options.OnFailure decides (R7):
+//
+//	FailureStop        Run returns a *RecordError; the record comes first next time
+//	FailurePause       the partition stands at the record, the others go on
+//	FailureDeadLetter  the record goes to Options.DeadLetterTopic
+//
+// A handler decides at once by returning DeadLetter(err), Discard(err) or
+// Stop(err). A dead letter is an output: it is staged in the batch that moves the
+// position past the record, and leaves no marker.
+//
+// While the topic of an output does not answer, the partition goes on, with the
+// group's offset waiting, until MaxPending outputs wait; then it pauses, and goes
+// on when Kafka has them. Consumer.Paused says which partitions stand, and why.
+//
+// The first batch of a partition is one record, and each one twice as large as
+// the one before, up to MaxPollRecords: a record that kills the process every
+// time is soon the only one that is handled again.
+//
+// # Duplicates
+//
+// A duplicate is dropped. Options.Observe hands it to the handler instead, as a
+// duplicate, to see what would be dropped; Options.DuplicatesTopic keeps a copy
+// of each. Both change what is done with a verdict, and no verdict.
+//
+// # Producing
+//
+// A Producer sends records at least once under a message ID, and ProducerOptions
+// are its settings for any client. Kafka's idempotence covers one client and one
+// partition; the ID covers the rest.
+//
 // # Sessions
 //
 // The consumer works in sessions: one member of the group with one client. A

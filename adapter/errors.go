@@ -35,6 +35,10 @@ var (
 	// unless the policy is to accept it.
 	ErrMissingID = errors.New("adapter: record has no ID")
 
+	// ErrNoDeadLetterTopic is wrapped by the RecordError of a record that is to
+	// be dead-lettered, when Options.DeadLetterTopic is empty.
+	ErrNoDeadLetterTopic = errors.New("adapter: no dead-letter topic is set; set Options.DeadLetterTopic")
+
 	// ErrNoTopicID is returned by Run when the brokers give topics no IDs: a
 	// topic that is deleted and recreated could not be told from the old one.
 	ErrNoTopicID = errors.New("adapter: the brokers give topics no IDs")
@@ -50,6 +54,17 @@ var (
 	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger
 	// than its topic allows.
 	ErrOutputTooLarge = errors.New("adapter: output is larger than its topic allows")
+
+	// ErrOutputsPending is why a partition is paused whose outputs Kafka does not
+	// acknowledge; it goes on by itself when it has.
+	ErrOutputsPending = errors.New("adapter: outputs wait for kafka; mend their topic")
+
+	// ErrProducerClosed is returned by a Producer that is closed, or about to be.
+	ErrProducerClosed = errors.New("adapter: the producer is closed")
+
+	// ErrSerialization is for those who make records: an error of an encoder or a
+	// decoder that wraps it is of ClassPermanent, and is not tried again.
+	ErrSerialization = errors.New("adapter: key or value cannot be serialized")
 
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")

@@ -27,17 +27,23 @@ func Forward(topic string) Handler {
 }
 
 func (t *Tx) forward(topic string) error {
+	out, own := t.asItIs(topic)
+	return t.produce(out, func(int32) int32 { return t.rec.Partition }, own...)
+}
+
+// asItIs returns the handled record as an output to a topic, and the header that
+// holds its time when Kafka would refuse it.
+func (t *Tx) asItIs(topic string) (out *kgo.Record, own []kgo.RecordHeader) {
 	rec := t.rec
-	out := kgo.Record{
+	out = &kgo.Record{
 		Topic: topic, Key: rec.Key, Value: rec.Value, Headers: rec.Headers, Timestamp: rec.Timestamp,
 	}
-	var own []kgo.RecordHeader
 	if now := time.Now(); out.Timestamp.After(now.Add(maxAhead)) {
 		original := strconv.AppendInt(nil, out.Timestamp.UnixMilli(), 10)
 		own = append(own, kgo.RecordHeader{Key: HeaderTime, Value: original})
 		out.Timestamp = now
 	}
-	return t.produce(&out, func(int32) int32 { return rec.Partition }, own...)
+	return out, own
 }
 
 // forwardTo is the context by which New asks a Handler that Forward returned

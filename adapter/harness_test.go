@@ -79,6 +79,7 @@ func (w *world) consumer(h Handler) *Consumer {
 	w.Helper()
 	c, err := New(w.st, h, &w.opts)
 	require.NoError(w, err)
+	c.firstBatch = c.opts.MaxPollRecords // tests count batches
 	return c
 }
 

@@ -53,7 +53,7 @@ func TestNew_ClientOptions(t *testing.T) {
 	}
 	require.NoError(t, with())
 	require.NoError(t, with(kgo.ClientID("x"), kgo.SessionTimeout(time.Minute), kgo.ProducerLinger(time.Second),
-		kgo.DialTimeout(time.Second), kgo.DisableAutoCommit(), kgo.MaxBufferedRecords(7)))
+		kgo.DialTimeout(time.Second), kgo.DisableAutoCommit(), kgo.MaxConcurrentFetches(7)))
 
 	nothing := func(context.Context, *kgo.Client, map[string][]int32) {}
 	for name, opt := range map[string]kgo.Opt{
@@ -77,6 +77,8 @@ func TestNew_ClientOptions(t *testing.T) {
 		"KeepRetryableFetchErrors":  kgo.KeepRetryableFetchErrors(),
 		"TransactionalID":           kgo.TransactionalID("tx"),
 		"RecordPartitioner":         kgo.RecordPartitioner(kgo.RoundRobinPartitioner()),
+		"RecordDeliveryTimeout":     kgo.RecordDeliveryTimeout(time.Minute),
+		"MaxBufferedRecords":        kgo.MaxBufferedRecords(7),
 		"ProducerBatchMaxBytes":     kgo.ProducerBatchMaxBytes(5000),
 		"DefaultProduceTopicAlways": kgo.DefaultProduceTopicAlways(),
 	} {
@@ -314,7 +316,9 @@ func TestRun_LeavesNothingBehind(t *testing.T) {
 		require.NoError(t, c.Run(ctx))
 		cancel()
 	}
-	goleak.VerifyNone(t, ignore)
+	goleak.VerifyNone(t, ignore, // the fake broker takes its time to see that a client is gone
+		goleak.IgnoreTopFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).read"),
+		goleak.IgnoreTopFunction("github.com/twmb/franz-go/pkg/kfake.(*clientConn).write"))
 	require.Len(t, kafka.ReadAll(t, outTopic), 3)
 }
 

@@ -23,7 +23,7 @@ func (s *session) loop(ctx context.Context) {
 		if s.survives(ctx, polled) {
 			quiet := polled.NumRecords() == 0
 			if quiet {
-				s.take(s.commit(s.assigned(), false))
+				s.quiet()
 			} else {
 				s.round(ctx, polled)
 			}
@@ -48,6 +48,7 @@ func (s *session) pollRecords() kgo.Fetches {
 	s.mu.Lock()
 	s.nudge = cancel
 	s.mu.Unlock()
+	s.c.pauses.awake(cancel)
 	if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
 		ctx, cancel = context.WithTimeout(ctx, idle)
 		defer cancel()
@@ -73,19 +74,31 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 		return
 	}
 	s.progressed = true
-	sent := s.send(parts)
-	if !s.take(s.reached("sent")) {
-		return
-	}
-	refused := sent != nil && !isAgain(sent)
-	if (sent == nil || refused) && s.take(s.commit(parts, false)) {
-		s.take(s.reached("committed"))
-	}
-	s.take(sent)
+	s.deliver(parts, s.reached)
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
 	s.measure()
+}
+
+// quiet is a round without records.
+func (s *session) quiet() {
+	s.deliver(s.assigned(), func(string) error { return nil })
+}
+
+// deliver sends what is pending, and commits the offsets of partitions of which
+// all is acknowledged.
+func (s *session) deliver(parts []*partition, reached func(step string) error) {
+	parts = s.withOwing(parts)
+	sent := s.send(parts)
+	if !s.take(reached("sent")) {
+		return
+	}
+	s.standstill(parts)
+	if s.take(s.commit(parts, false)) {
+		s.take(reached("committed"))
+	}
+	s.take(sent)
 }
 
 var errRecreated = errors.New("the topic was deleted and created anew")
@@ -217,10 +230,18 @@ func (s *session) checkEnd(quiet bool) {
 	if !s.c.opts.UntilEnd || s.over() != nil {
 		return
 	}
+	var failed []error
 	for _, p := range s.assigned() {
-		if !p.atEnd(quiet) {
+		switch {
+		case p.failed != nil: // it goes nowhere by itself
+			failed = append(failed, p.failed)
+		case !p.out.empty() || !p.atEnd(quiet):
 			return
 		}
+	}
+	if len(failed) > 0 {
+		s.end(errors.Join(failed...))
+		return
 	}
 	s.mu.Lock()
 	had := s.had

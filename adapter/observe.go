@@ -11,7 +11,7 @@ type Stats struct {
 	// far as is known.
 	Lag int64
 
-	// Records fetched and done with: the sum of the next five.
+	// Records fetched and done with: the sum of the next seven.
 	Records uint64
 	// New, Duplicates and Unknown count verdicts; the Unknown are accepted.
 	New, Duplicates, Unknown uint64
@@ -20,9 +20,16 @@ type Stats struct {
 	// Replays counts records below the position: decided before (R5).
 	Replays uint64
 
-	// Outputs that Kafka acknowledged.
+	// DeadLetters counts records that were staged for the dead-letter topic.
+	DeadLetters uint64
+	// Discarded counts records whose handler returned Discard.
+	Discarded uint64
+
+	// Paused is how many partitions are paused now, see Consumer.Paused.
+	Paused int
+	// Outputs that Kafka acknowledged, dead letters among them.
 	Outputs uint64
-	// Failures of a handler that was called again.
+	// Failures of a handler, each time it was called.
 	Failures uint64
 	// Sessions that ended and were followed by a new one.
 	Sessions uint64
@@ -33,29 +40,34 @@ type Stats struct {
 func (c *Consumer) Stats() Stats {
 	n := &c.stats
 	s := Stats{
-		Partitions: int(n.partitions.Load()),
-		Lag:        n.lag.Load(),
-		New:        n.fresh.Load(),
-		Duplicates: n.duplicates.Load(),
-		Unknown:    n.unknown.Load(),
-		WithoutID:  n.withoutID.Load(),
-		Replays:    n.replays.Load(),
-		Outputs:    n.outputs.Load(),
-		Failures:   n.failures.Load(),
-		Sessions:   n.sessions.Load(),
+		Partitions:  int(n.partitions.Load()),
+		Lag:         n.lag.Load(),
+		New:         n.fresh.Load(),
+		Duplicates:  n.duplicates.Load(),
+		Unknown:     n.unknown.Load(),
+		WithoutID:   n.withoutID.Load(),
+		Replays:     n.replays.Load(),
+		DeadLetters: n.deadLetters.Load(),
+		Discarded:   n.discarded.Load(),
+		Paused:      len(c.Paused()),
+		Outputs:     n.outputs.Load(),
+		Failures:    n.failures.Load(),
+		Sessions:    n.sessions.Load(),
 	}
-	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays
+	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays +
+		s.DeadLetters + s.Discarded
 	return s
 }
 
 type counters struct {
 	partitions, lag                                atomic.Int64
 	fresh, duplicates, unknown, withoutID, replays atomic.Uint64
+	deadLetters, discarded                         atomic.Uint64
 	outputs, failures, sessions                    atomic.Uint64
 }
 
 // tally counts for one batch.
-type tally struct{ fresh, duplicates, unknown, withoutID, replays uint64 }
+type tally struct{ fresh, duplicates, unknown, withoutID, replays, deadLetters, discarded uint64 }
 
 func (n *counters) add(t tally) {
 	n.fresh.Add(t.fresh)
@@ -63,4 +75,6 @@ func (n *counters) add(t tally) {
 	n.unknown.Add(t.unknown)
 	n.withoutID.Add(t.withoutID)
 	n.replays.Add(t.replays)
+	n.deadLetters.Add(t.deadLetters)
+	n.discarded.Add(t.discarded)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -21,8 +22,9 @@ type MissingID uint8
 
 // The policies for a missing ID.
 const (
-	MissingIDStop   MissingID = iota // Run returns a RecordError, the default
-	MissingIDAccept                  // the handler gets the record; it is not deduplicated
+	MissingIDStop       MissingID = iota // Run returns a RecordError, the default
+	MissingIDAccept                      // the handler gets the record; it is not deduplicated
+	MissingIDDeadLetter                  // it goes to Options.DeadLetterTopic, unhandled
 )
 
 // Options of a Consumer. Brokers, Group, Topics and ID must be set.
@@ -41,6 +43,17 @@ type Options struct {
 	// Hooks and mechanisms are used by one client after another.
 	Client []kgo.Opt
 
+	// DeadLetterTopic receives records that failed under FailureDeadLetter, or
+	// whose handler returned DeadLetter(err): as they are, with headers that say
+	// where they stood and why, see HeaderError. They leave no marker. It exists
+	// when Run begins, and is none of Topics. Empty: there is none.
+	DeadLetterTopic string
+
+	// DuplicatesTopic receives a copy of every duplicate, with headers that say
+	// when and where it was first seen, see HeaderFirstSeen. It exists when Run
+	// begins, and is none of Topics. Empty: there is none.
+	DuplicatesTopic string
+
 	// Group is the consumer group.
 	Group string
 
@@ -51,12 +64,32 @@ type Options struct {
 	// why, an alarm. Never an ID. Defaults to slog.Default().
 	Logger *slog.Logger
 
+	// MaxAttempts is how often the handler is called for a record that fails, in
+	// a row, before OnFailure decides. Defaults to 10 under FailureDeadLetter,
+	// and otherwise to as many as the batch's time allows.
+	MaxAttempts int
+
+	// MaxPending is how many outputs and dead letters of a partition may wait for
+	// Kafka, when it does not acknowledge them: then the partition pauses until it
+	// has. Those of one poll may exceed it. Defaults to 10,000; 64 MB of them are
+	// as many.
+	MaxPending int
+
 	// MaxPollRecords bounds the records of one poll. Defaults to 500.
 	MaxPollRecords int
 
 	// MissingID is what happens to a record without an ID. Defaults to
 	// MissingIDStop.
 	MissingID MissingID
+
+	// Observe hands every record to the handler, duplicates, too: they are decided
+	// and counted as ever, Record.Decision says Duplicate, and they leave no
+	// marker. It shows what would be dropped before anything is.
+	Observe bool
+
+	// OnFailure is what happens to a record whose handler fails again and again.
+	// Defaults to FailureStop.
+	OnFailure OnFailure
 
 	// OnMissingOffset is what happens when Kafka has lost an offset that it had
 	// acknowledged (R11, row 6). Defaults to MissingOffsetStop.
@@ -89,6 +122,10 @@ func (o *Options) withDefaults() Options {
 		c = *o
 	}
 	c.BatchTimeout = cmp.Or(c.BatchTimeout, 5*time.Minute)
+	if c.OnFailure == FailureDeadLetter {
+		c.MaxAttempts = cmp.Or(c.MaxAttempts, 10)
+	}
+	c.MaxPending = cmp.Or(c.MaxPending, 10_000)
 	c.MaxPollRecords = cmp.Or(c.MaxPollRecords, 500)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
 	if c.Window.IsZero() {
@@ -120,7 +157,14 @@ func (o *Options) validate() error {
 	wrong(o.BatchTimeout < 0, "BatchTimeout is %v; give a positive duration, or 0 for 5m", o.BatchTimeout)
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
-	wrong(o.MissingID > MissingIDAccept, "MissingID is %d; give MissingIDStop or MissingIDAccept", o.MissingID)
+	wrong(o.MissingID > MissingIDDeadLetter,
+		"MissingID is %d; give MissingIDStop, MissingIDAccept or MissingIDDeadLetter", o.MissingID)
+	wrong(o.MaxAttempts < 0, "MaxAttempts is %d; give a positive number, or 0 for the default", o.MaxAttempts)
+	wrong(o.MaxPending < 0, "MaxPending is %d; give a positive number, or 0 for 10,000", o.MaxPending)
+	wrong(o.OnFailure > FailureDeadLetter,
+		"OnFailure is %d; give FailureStop, FailurePause or FailureDeadLetter", o.OnFailure)
+	wrong(o.DeadLetterTopic == "" && (o.OnFailure == FailureDeadLetter || o.MissingID == MissingIDDeadLetter),
+		"DeadLetterTopic is empty; name the topic for dead letters")
 	wrong(o.OnMissingOffset > MissingOffsetResume,
 		"OnMissingOffset is %d; give MissingOffsetStop or MissingOffsetResume", o.OnMissingOffset)
 	wrong(o.Start > StartLatest, "Start is %d; give StartEarliest or StartLatest", o.Start)
@@ -149,7 +193,7 @@ func (o *Options) ownedOptions(st *store.Store) []kgo.Opt {
 		kgo.ConsumeTopics(o.Topics...),
 		kgo.InstanceID(st.ID().String()),
 		kgo.Balancers(kgo.RangeBalancer()),
-		kgo.RebalanceTimeout(o.BatchTimeout + sendTimeout + commitTimeout),
+		kgo.RebalanceTimeout(o.BatchTimeout + sendPatience + commitTimeout),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: a plan gives exact offsets
@@ -157,6 +201,7 @@ func (o *Options) ownedOptions(st *store.Store) []kgo.Opt {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // chosen when an output is staged
+		kgo.MaxBufferedRecords(math.MaxInt32),          // what is pending is bounded, and Produce must not block
 	}
 }
 
@@ -171,8 +216,8 @@ var ownedNames = []string{
 	"OnPartitionsAssigned", "OnPartitionsRevoked", "OnPartitionsLost", "OnPartitionsCallbackBlocked",
 	"ConsumeStartOffset", "ConsumeResetOffset", "FetchIsolationLevel", "KeepControlRecords",
 	"KeepRetryableFetchErrors", "ConsumePreferringLagFn",
-	"RequiredAcks", "DisableIdempotentWrite", "TransactionalID", "RecordPartitioner",
-	"ProducerBatchMaxBytes", "DefaultProduceTopicAlways", "ManualFlushing",
+	"RequiredAcks", "RecordDeliveryTimeout", "DisableIdempotentWrite", "TransactionalID", "RecordPartitioner",
+	"MaxBufferedRecords", "MaxBufferedBytes", "ProducerBatchMaxBytes", "DefaultProduceTopicAlways", "ManualFlushing",
 }
 
 // checkClient returns an error that names every option of Client that the

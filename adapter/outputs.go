@@ -2,17 +2,13 @@ package adapter
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/store"
@@ -91,7 +87,7 @@ func (t *Tx) produce(
 	if err := s.c.opts.checkLoop(out.Topic); err != nil {
 		return err
 	}
-	limit, err := s.topics.of(s.work, out.Topic)
+	limit, err := s.limitOf(out.Topic)
 	if err != nil {
 		return err
 	}
@@ -132,14 +128,18 @@ func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
 	}
 	o := t.rec.origin
 	id := outputID(t.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, len(t.staged))
-	clock := int64(0)
-	if seen := t.Clock(); !seen.IsZero() {
-		clock = seen.UnixMilli()
-	}
 	return append(headers,
 		kgo.RecordHeader{Key: HeaderOutputID, Value: []byte(id)},
 		kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(o.String())},
-		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, clock, 10)})
+		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, millis(t.Clock()), 10)})
+}
+
+// millis returns a time of the store in Unix milliseconds, 0 for none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // checkLoop refuses an output to a topic that is consumed (F14).
@@ -164,86 +164,4 @@ func batchSize(r *kgo.Record) int {
 		field(len(h.Value))
 	}
 	return overhead + kbin.VarintLen(int32(size)) + size
-}
-
-// send sends what is pending of these partitions, in the order in which it was
-// staged, and waits until Kafka has acknowledged it. A partition of which all is
-// acknowledged has sent its newest batch. What Kafka refuses for good stays
-// pending and ends Run; anything else ends the session, and the next one sends
-// it again.
-func (s *session) send(parts []*partition) error {
-	ctx, cancel := context.WithTimeout(s.work, sendTimeout)
-	defer cancel()
-	type outcome struct {
-		p   *partition
-		rec *kgo.Record
-		err error
-	}
-	var (
-		mu     sync.Mutex
-		failed []outcome
-		wg     sync.WaitGroup
-	)
-	for _, p := range parts {
-		for _, rec := range p.pending {
-			if _, err := s.topics.of(ctx, rec.Topic); err != nil {
-				mu.Lock()
-				failed = append(failed, outcome{p, rec, err})
-				mu.Unlock()
-				break
-			}
-			wg.Add(1)
-			s.cl.Produce(ctx, rec, func(rec *kgo.Record, err error) {
-				defer wg.Done()
-				if err != nil {
-					mu.Lock()
-					failed = append(failed, outcome{p, rec, err})
-					mu.Unlock()
-				}
-			})
-		}
-	}
-	acknowledged := make(chan struct{})
-	go func() { wg.Wait(); close(acknowledged) }()
-	select {
-	case <-acknowledged:
-	case <-ctx.Done():
-		// The promises are called at the latest when the client is closed.
-		return &again{fmt.Errorf("outputs were not acknowledged within %v", sendTimeout)}
-	}
-	var errs []error
-	lost := make(map[*partition]bool)
-	for _, f := range failed {
-		if !lost[f.p] {
-			errs = append(errs, f.p.sendError(f.rec, f.err))
-		}
-		lost[f.p] = true
-	}
-	for _, p := range parts {
-		if !lost[p] {
-			s.c.stats.outputs.Add(uint64(len(p.pending)))
-			p.pending, p.sent = nil, p.batch
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// sendError says what the failure of an output means: the end of Run when Kafka
-// answered for good, otherwise the end of the session.
-func (p *partition) sendError(rec *kgo.Record, err error) error {
-	var answer *kerr.Error
-	final := errors.Is(err, ErrUnknownTopic) || errors.Is(err, kerr.UnknownTopicOrPartition) ||
-		errors.As(err, &answer) && !answer.Retriable && !errors.Is(err, kerr.UnknownTopicID)
-	if !final {
-		return &again{fmt.Errorf("an output to %s/%d was not acknowledged: %w", rec.Topic, rec.Partition, err)}
-	}
-	origin := ""
-	for _, h := range rec.Headers {
-		if h.Key == HeaderOrigin {
-			origin = string(h.Value)
-		}
-	}
-	return fmt.Errorf("%w: to %s/%d, of the record at %s/%d (origin %s): %w; "+
-		"mend the topic and run again, it is sent first",
-		ErrOutputRefused, rec.Topic, rec.Partition, p.topic, p.number, origin, err)
 }

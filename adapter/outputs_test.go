@@ -282,26 +282,52 @@ func TestFault_F15_OutputRefusedLater(t *testing.T) {
 	})
 }
 
-// Outputs that are not acknowledged in time end the session; the next one sends
-// them, and Run goes on.
-func TestRun_OutputsAreSentAgain(t *testing.T) {
+// F15: Kafka refuses a whole batch for one output in it. Its mates are sent one
+// by one, and Run names the one that is refused.
+func TestFault_F15_OneOutputIsRefused(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.opts.Client = append(w.opts.Client, kgo.ProducerBatchCompression(kgo.NoCompression()))
+		w.produce(0, "a", "b", "bad", "c")
+		fault := w.kafka.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidTimestamp, Topic: outTopic, Count: -1,
+			When: func(r kmsg.Request) bool {
+				return bytes.Contains(r.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records, []byte("V-BAD"))
+			},
+		})
+		err := w.consumer(shout).Run(t.Context())
+		require.ErrorIs(t, err, ErrOutputRefused)
+		require.ErrorContains(t, err, "/0@2)")
+		require.Equal(t, []string{"V-A", "V-B"}, w.values(outTopic))
+		require.LessOrEqual(t, w.committedAt(0), int64(0))
+		fault.Remove()
+		require.NoError(t, w.consumer(shout).Run(t.Context()))
+		require.Len(t, w.outputs(outTopic), 4)
+		require.Equal(t, int64(4), w.committedAt(0))
+	})
+}
+
+// Outputs that are not acknowledged in time stay on their way, in the session,
+// and hold the offset back; the partition goes on.
+func TestRun_OutputsArriveLate(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.kafka.CreateTopic(t, outTopic, 1, nil)
 		w.produce(0, "a", "b")
 		begun := time.Now()
-		w.kafka.Fake.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
-			w.kafka.Fake.KeepControl()
-			if time.Since(begun) < 3*time.Minute {
-				return nil, errors.New("connection is cut"), true
-			}
-			return nil, nil, false
-		})
-		c := w.consumer(shout)
-		require.NoError(t, c.Run(t.Context()))
-		require.Positive(t, c.Stats().Sessions)
-		require.Equal(t, map[string]int{"V-A": 1, "V-B": 1}, w.outputs(outTopic))
-		require.Equal(t, int64(2), w.state(0, "n"))
-		require.Equal(t, int64(2), w.committedAt(0))
+		defer time.AfterFunc(3*time.Minute, refuse(w.kafka, outTopic, kerr.NotLeaderForPartition).Remove).Stop()
+		c, stop := w.start(shout)
+		w.until(func() bool { return c.Stats().New == 2 })
+		w.produce(0, "c")
+		w.until(func() bool { return c.Stats().New == 3 })
+		require.Less(t, time.Since(begun), time.Minute)
+		require.LessOrEqual(t, w.committedAt(0), int64(0))
+		w.until(func() bool { return w.committedAt(0) == 3 })
+		require.GreaterOrEqual(t, time.Since(begun), 3*time.Minute)
+		require.NoError(t, stop())
+		require.Zero(t, c.Stats().Sessions)
+		require.Equal(t, map[string]int{"V-A": 1, "V-B": 1, "V-C": 1}, w.outputs(outTopic))
+		require.Equal(t, int64(3), w.state(0, "n"))
+		require.Zero(t, w.pending(0))
 	})
 }
 

@@ -24,17 +24,21 @@ type partition struct {
 	fetch int64          // where the next fetch begins: as the plan set it, or the last poll left it
 	end   int64          // the end of the log, as far as is known
 
-	batch   uint64        // the newest durable batch
-	pending []*kgo.Record // staged up to batch, and not acknowledged; in order
-	staged  uint64        // the newest batch that staged outputs
-	sent    uint64        // up to this batch all outputs are acknowledged
-	settled uint64        // up to this batch the store knows that
+	batch   uint64  // the newest durable batch
+	out     *outbox // staged up to batch, and not acknowledged
+	staged  uint64  // the newest batch that staged outputs
+	sent    uint64  // up to this batch all outputs are acknowledged
+	settled uint64  // up to this batch the store knows that
 
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
 
-	stopped error // why the partition stopped, a *RecordError
+	grown int // how many records the next batch may hold
+
+	stopped error // why the session is to end, a *RecordError or an *again
+	failed  error // why the partition is to pause, a *RecordError
+	paused  error // why it is paused; nil: it flows
 }
 
 // item is a record on its way through a batch.
@@ -45,36 +49,54 @@ type item struct {
 	err     error  // the extractor panicked
 }
 
-// decide takes the records of one poll through one local batch: replays are
+// decide takes the records of one poll through local batches: replays are
 // skipped, the others decided in offset order and handled, and L moves. When it
-// returns nil the batch is durable. A record that fails stops the partition,
-// with those before it kept; an end of Run or of the batch's time leaves the
-// rest to a later fetch.
+// returns nil the batches are durable. A record that fails stops or pauses the
+// partition, with those before it kept; an end of Run, of the batch's time or of
+// the room for outputs leaves the rest to a later fetch.
+//
+// The first batch of a partition is a single record, and each one twice as large
+// as the one before. So a process that a record kills, again and again, comes
+// nearer to it each time, until only that record is handled again (A11).
 func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo.Record) error {
 	if p.fetch > p.next.Offset {
 		return &again{fmt.Errorf("%s/%d was fetched from %d, above the position %d",
 			p.topic, p.number, p.fetch, p.next.Offset)}
 	}
 	p.fetch = recs[len(recs)-1].Offset + 1
+	for whole := true; whole && len(recs) > 0; {
+		n := min(len(recs), p.grown)
+		var err error
+		if whole, err = p.decideBatch(ctx, run, recs[:n]); err != nil {
+			return err
+		}
+		recs = recs[n:]
+		p.grown = min(2*p.grown, p.s.c.opts.MaxPollRecords)
+	}
+	return nil
+}
 
+// decideBatch takes records through one local batch. It returns false when it
+// did not come to their end.
+func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (whole bool, err error) {
 	var (
 		count  tally
-		staged []*kgo.Record
+		staged []*output
 		next   = p.next
 		cut    bool
 	)
 	deadline, _ := ctx.Deadline()
 	half := p.s.c.opts.BatchTimeout / 2
-	err := p.ns.Update(func(b *store.Batch) error {
+	err = p.ns.Update(func(b *store.Batch) error {
 		items := p.extract(b.Position().Offset, recs, &count)
 		prepare(b, items)
 		p.note(b)
 		var last *kgo.Record
 		for i := range items {
-			if cut = run.Err() != nil || time.Until(deadline) < half; cut {
+			if cut = run.Err() != nil || time.Until(deadline) < half || p.full(len(staged)); cut {
 				break
 			}
-			outputs, done, err := p.handle(ctx, run, b, &items[i], &count)
+			outs, done, err := p.handle(ctx, run, b, &items[i], &count)
 			if err != nil {
 				return err
 			}
@@ -82,7 +104,9 @@ func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo
 				break
 			}
 			last = items[i].rec
-			staged = append(staged, outputs...)
+			for j, rec := range outs {
+				staged = append(staged, newOutput(rec, outputKey{b.Sequence(), last.Offset, j}))
+			}
 		}
 		if last != nil {
 			b.Remember(last.Offset, Fingerprint(last))
@@ -91,14 +115,21 @@ func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo
 		return p.s.reached("handled")
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	p.durable(next, staged)
 	p.s.c.stats.add(count)
 	if cut {
 		p.s.refetch(p)
 	}
-	return p.s.reached("durable")
+	return !cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")
+}
+
+// full tells whether the outputs that wait for Kafka, with some more, have
+// reached their bound.
+func (p *partition) full(more int) bool {
+	n, bytes := p.out.size()
+	return n > 0 && n+more >= p.s.c.opts.MaxPending || bytes >= maxPendingBytes
 }
 
 // extract takes the IDs of the records that are not replays.
@@ -138,10 +169,10 @@ func (p *partition) note(b *store.Batch) {
 }
 
 // owesSettle tells whether outputs are acknowledged that the store still holds.
-func (p *partition) owesSettle() bool { return p.settled < p.staged && p.staged <= p.sent }
+func (p *partition) owesSettle() bool { return p.settled < min(p.staged, p.sent) }
 
 // durable takes over what a batch that is durable has changed.
-func (p *partition) durable(next store.Position, staged []*kgo.Record) {
+func (p *partition) durable(next store.Position, staged []*output) {
 	if p.owesSettle() {
 		p.settled = p.sent
 	}
@@ -151,79 +182,41 @@ func (p *partition) durable(next store.Position, staged []*kgo.Record) {
 		p.batch = status.Sequence
 	}
 	if len(staged) > 0 {
-		p.pending, p.staged = append(p.pending, staged...), p.batch
+		p.staged = p.batch
+		p.out.add(staged)
 	}
-	if len(p.pending) == 0 {
-		p.sent = p.batch
-	}
+	p.sent = max(p.sent, p.out.settled(p.batch))
 }
 
-// handle decides one record and, when it is to be handled, calls the handler
-// until it succeeds or the batch has run out of time (R7). When it is not done,
-// p.stopped says why, unless Run is to end. The error is one that undoes the
-// batch.
-func (p *partition) handle(
-	ctx, run context.Context, b *store.Batch, it *item, count *tally,
-) (staged []*kgo.Record, done bool, err error) {
-	if it.err == nil && len(it.id) == 0 && p.s.c.opts.MissingID == MissingIDStop {
-		it.err = fmt.Errorf("%w: %s (extractor %s)", ErrMissingID, it.missing, p.s.c.opts.ID.Name())
-	}
-	if it.err != nil {
-		p.stop(it.rec, it.err)
-		return nil, false, nil
-	}
-	for failures := 0; ; failures++ {
-		staged, failed, err := p.attempt(ctx, b, it, count)
-		switch {
-		case err != nil:
-			return nil, false, err
-		case failed == nil:
-			return staged, true, nil
-		}
-		p.s.c.stats.failures.Add(1)
-		pause := backOff(failures)
-		deadline, _ := ctx.Deadline()
-		if lasting(failed) || time.Until(deadline) < pause || !wait(run, pause) {
-			if run.Err() == nil {
-				p.stop(it.rec, failed)
-			}
-			return nil, false, nil
-		}
-	}
-}
-
-// attempt decides and handles a record once. failed is what its handler
+// attempt decides and handles a record once. failure is what its handler
 // returned; err is what the store did.
 func (p *partition) attempt(
 	ctx context.Context, b *store.Batch, it *item, count *tally,
-) (staged []*kgo.Record, failed, err error) {
-	origin := store.Position{
-		TopicID: p.log, Partition: p.number,
-		Offset: it.rec.Offset, LeaderEpoch: it.rec.LeaderEpoch,
-	}
-	r := store.Record{ID: it.id, At: it.rec.Timestamp, Origin: origin}
+) (staged []*kgo.Record, failure, err error) {
+	r := p.recordOf(it)
 	call := func(stx *store.Tx) error {
-		rec := &Record{Record: it.rec, ID: it.id, Decision: stx.Decision(),
-			group: p.s.c.opts.Group, origin: origin}
-		tx := &Tx{Tx: stx, p: p, rec: rec}
-		failed = caught(func() error { return p.s.c.handler(ctx, tx, rec) })
+		tx := p.tx(stx, it)
+		failure = caught(func() error { return p.s.c.call(ctx, tx) })
 		staged = tx.staged
-		return failed
+		return failure
 	}
 	var d store.Decision
-	if len(it.id) == 0 {
+	switch {
+	case len(it.id) == 0:
 		err = b.Pass(r, call)
-	} else {
+	case p.s.c.opts.seesDuplicates():
+		d, err = b.Observe(r, call)
+	default:
 		d, err = b.Do(r, call)
 	}
-	if failed != nil {
+	if failure != nil {
 		if broken := p.s.c.st.Err(); broken != nil {
 			return nil, nil, broken
 		}
-		return nil, failed, nil
+		return nil, failure, nil
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("adapter: %s/%d@%d: %w", p.topic, p.number, it.rec.Offset, err)
+		return nil, nil, p.storeError(it, err)
 	}
 	switch {
 	case len(it.id) == 0:
@@ -238,9 +231,31 @@ func (p *partition) attempt(
 	return staged, nil, nil
 }
 
-func (p *partition) stop(rec *kgo.Record, err error) {
-	p.stopped = &RecordError{Topic: p.topic, Partition: p.number, Offset: rec.Offset, Err: err}
+// recordOf is the record as the store decides it.
+func (p *partition) recordOf(it *item) store.Record {
+	return store.Record{ID: it.id, At: it.rec.Timestamp, Origin: store.Position{
+		TopicID: p.log, Partition: p.number,
+		Offset: it.rec.Offset, LeaderEpoch: it.rec.LeaderEpoch,
+	}}
 }
+
+// tx is what a handler gets for a record.
+func (p *partition) tx(stx *store.Tx, it *item) *Tx {
+	return &Tx{Tx: stx, p: p, rec: &Record{
+		Record: it.rec, ID: it.id, Decision: stx.Decision(),
+		group: p.s.c.opts.Group, origin: p.recordOf(it).Origin,
+	}}
+}
+
+func (p *partition) storeError(it *item, err error) error {
+	return fmt.Errorf("adapter: %s/%d@%d: %w", p.topic, p.number, it.rec.Offset, err)
+}
+
+func (p *partition) recordError(rec *kgo.Record, err error) error {
+	return &RecordError{Topic: p.topic, Partition: p.number, Offset: rec.Offset, Err: err}
+}
+
+func (p *partition) stop(rec *kgo.Record, err error) { p.stopped = p.recordError(rec, err) }
 
 // caught calls fn and returns its error, or its panic as a *PanicError.
 func caught(fn func() error) (err error) {

@@ -68,9 +68,16 @@ func endsSession(err error) bool {
 	return errors.As(err, &loss)
 }
 
+// pauseAfter returns how long to pause before a record is handled again that
+// failed so many times in a row. A cluster that has to be mended first, such as
+// one with too few replicas, is given ten times as long at the beginning.
+func pauseAfter(err error, attempts int) time.Duration {
+	if ClassOf(err) == ClassConditional {
+		return max(backOff(attempts-1), backOff(3))
+	}
+	return backOff(attempts - 1)
+}
+
 // lasting tells whether a failure of a record is a pure function of the record
 // and the settings, so that another attempt would fail the same way.
-func lasting(err error) bool {
-	return errors.Is(err, ErrOutputTooLarge) || errors.Is(err, ErrOutputAhead) ||
-		errors.Is(err, ErrLoop) || errors.Is(err, ErrMissingID)
-}
+func lasting(err error) bool { return ClassOf(err) == ClassPermanent }

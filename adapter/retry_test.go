@@ -26,6 +26,13 @@ func TestBackOff(t *testing.T) {
 	}
 }
 
+// What waits for a cluster to be mended begins slower, and ends alike.
+func TestPauseAfter(t *testing.T) {
+	require.LessOrEqual(t, pauseAfter(errors.New("busy"), 1), firstPause)
+	require.GreaterOrEqual(t, pauseAfter(kerr.NotEnoughReplicas, 1), 4*firstPause)
+	require.LessOrEqual(t, pauseAfter(kerr.NotEnoughReplicas, 100), lastPause)
+}
+
 func TestWait(t *testing.T) {
 	require.True(t, wait(t.Context(), time.Nanosecond))
 	ctx, cancel := context.WithCancel(t.Context())

@@ -40,10 +40,12 @@ type session struct {
 	mu     sync.Mutex // guards what is below
 	member string     // the member ID that the partitions were assigned to
 	parts  map[topicPartition]*partition
-	had    bool               // partitions were assigned
-	nudge  context.CancelFunc // ends the poll that waits for records
-	reason error              // why it is to end; errDone when all is well
-	fenced bool               // nothing may be committed any more
+	boxes  map[topicPartition]*outbox // of all that the session has had
+	owing  map[*partition]bool        // those with outputs pending
+	had    bool                       // partitions were assigned
+	nudge  context.CancelFunc         // ends the poll that waits for records
+	reason error                      // why it is to end; errDone when all is well
+	fenced bool                       // nothing may be committed any more
 }
 
 // errDone ends a session and Run: the context has ended, or the end is reached.
@@ -51,14 +53,15 @@ var errDone = errors.New("done")
 
 func newSession(work context.Context, c *Consumer, until offsets) *session {
 	return &session{c: c, work: work, until: until,
-		ready: make(chan struct{}), parts: make(map[topicPartition]*partition)}
+		ready: make(chan struct{}), parts: make(map[topicPartition]*partition),
+		boxes: make(map[topicPartition]*outbox), owing: make(map[*partition]bool)}
 }
 
 // run joins the group and works until the session ends. It returns nil when Run
 // is done, an *again when another session is to follow, or what ends Run.
 func (s *session) run(ctx context.Context) error {
 	s.poll, s.wake = context.WithCancel(ctx)
-	s.topics = &outputTopics{known: make(map[string]limit)}
+	s.topics = &outputTopics{limits: &s.c.limits}
 	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st,
 		kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch),
 		kgo.OnOffsetsFetched(s.onFetched),
@@ -79,7 +82,7 @@ func (s *session) run(ctx context.Context) error {
 	s.wake()
 	watch.Wait()
 	cl.CloseAllowingRebalance()
-	s.c.stats.partitions.Store(0)
+	s.forget()
 	if err := s.over(); !errors.Is(err, errDone) {
 		return err
 	}
@@ -178,9 +181,20 @@ func (s *session) onRevoked(context.Context, *kgo.Client, map[string][]int32) {
 		return
 	}
 	s.settle()
+	s.forget()
+}
+
+// forget lets go of all partitions.
+func (s *session) forget() {
+	for _, p := range s.assigned() {
+		if p.paused != nil {
+			s.unpause(p)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.parts)
+	clear(s.owing)
 	s.c.stats.partitions.Store(0)
 }
 

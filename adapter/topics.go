@@ -102,23 +102,56 @@ type limit struct {
 	asked      time.Time
 }
 
-// outputTopics knows the limits of the topics of outputs. Its methods may be
-// called concurrently.
-type outputTopics struct {
-	admin admin
-
+// limits are those of the topics of outputs, as Kafka told them last.
+type limits struct {
 	mu    sync.Mutex // held over no call
 	known map[string]limit
 }
 
-// of returns the limits of a topic.
+// outputTopics asks a session's client for the limits of topics. Its methods may
+// be called concurrently.
+type outputTopics struct {
+	*limits
+	admin admin
+}
+
+// of returns the limits of a topic. When Kafka does not tell, what it told last
+// counts.
 func (t *outputTopics) of(ctx context.Context, topic string) (limit, error) {
-	t.mu.Lock()
-	known, ok := t.known[topic]
-	t.mu.Unlock()
+	known, ok := t.last(topic)
 	if ok && time.Since(known.asked) < limitAge {
 		return known, nil
 	}
+	if ok { // there is an answer, if an old one
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, sendPatience)
+		defer cancel()
+	}
+	l, err := t.ask(ctx, topic)
+	switch {
+	case err == nil:
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.known == nil {
+			t.known = make(map[string]limit)
+		}
+		t.known[topic] = l
+		return l, nil
+	case ok && !errors.Is(err, ErrUnknownTopic):
+		return known, nil
+	default:
+		return limit{}, err
+	}
+}
+
+func (l *limits) last(topic string) (known limit, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, ok = l.known[topic]
+	return known, ok
+}
+
+func (t *outputTopics) ask(ctx context.Context, topic string) (limit, error) {
 	metadata, err := t.admin.Metadata(ctx, topic)
 	if err != nil {
 		return limit{}, fmt.Errorf("adapter: the limits of topic %q are not known: %w", topic, err)
@@ -131,45 +164,52 @@ func (t *outputTopics) of(ctx context.Context, topic string) (limit, error) {
 	if err != nil {
 		return limit{}, fmt.Errorf("adapter: the limits of topic %q are not known: %w", topic, err)
 	}
-	known = limit{bytes: size, partitions: int32(len(detail.Partitions)), asked: time.Now()}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.known[topic] = known
-	return known, nil
+	return limit{bytes: size, partitions: int32(len(detail.Partitions)), asked: time.Now()}, nil
+}
+
+// ready makes sure that the client can be told the limit of a topic.
+func (t *outputTopics) ready(ctx context.Context, topic string) error {
+	if _, ok := t.last(topic); ok {
+		return nil
+	}
+	_, err := t.of(ctx, topic)
+	return err
 }
 
 // maxMessageBytes returns a topic's max.message.bytes, the default without the
 // permission to ask.
 func (t *outputTopics) maxMessageBytes(ctx context.Context, topic string) (int32, error) {
-	var config kadm.ResourceConfig
-	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
-	if err == nil {
-		config, err = described.On(topic, nil)
-	}
-	if err == nil {
-		err = config.Err
-	}
-	if errors.Is(err, kerr.TopicAuthorizationFailed) {
-		return defaultLimit, nil
-	}
-	if err != nil {
+	value, err := t.admin.topicConfig(ctx, topic, "max.message.bytes")
+	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
 		return 0, err
 	}
-	for _, c := range config.Configs {
-		if c.Key == "max.message.bytes" && c.Value != nil {
-			if n, err := strconv.ParseInt(*c.Value, 10, 64); err == nil {
-				return int32(max(512, min(n, largestLimit))), nil
-			}
-		}
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+		return int32(max(512, min(n, largestLimit))), nil
 	}
 	return defaultLimit, nil
 }
 
+// topicConfig returns a setting of a topic, "" when there is none of this name.
+func (a admin) topicConfig(ctx context.Context, topic, key string) (string, error) {
+	described, err := a.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	config, err := described.On(topic, nil)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range config.Configs {
+		if c.Key == key && c.Value != nil {
+			return *c.Value, nil
+		}
+	}
+	return "", config.Err
+}
+
 // maxBatch is the client's limit of a batch to a topic: the topic's own.
 func (t *outputTopics) maxBatch(topic string) int32 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if known, ok := t.known[topic]; ok {
+	if known, ok := t.last(topic); ok {
 		return known.bytes
 	}
 	return defaultLimit

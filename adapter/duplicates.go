@@ -1,0 +1,52 @@
+package adapter
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// Headers of a duplicate in Options.DuplicatesTopic, beside HeaderTopic,
+// HeaderToken and those of every output. It is the record as it is, as a dead
+// letter is.
+const (
+	// HeaderFirstSeen holds when the accepted copy was first seen, by the clock of
+	// its namespace, in Unix milliseconds; 0 before the first time.
+	HeaderFirstSeen = "firstseen-first-seen"
+	// HeaderFirstOrigin holds where the accepted copy stands, as HeaderOrigin says
+	// it of the duplicate.
+	HeaderFirstOrigin = "firstseen-first-origin"
+)
+
+// seesDuplicates tells whether something is to be done with duplicates.
+func (o *Options) seesDuplicates() bool { return o.Observe || o.DuplicatesTopic != "" }
+
+// call does with a record what is to be done inside its batch.
+func (c *Consumer) call(ctx context.Context, tx *Tx) error {
+	duplicate := tx.rec.Decision.Verdict == store.Duplicate
+	if duplicate && c.opts.DuplicatesTopic != "" {
+		if err := tx.duplicate(c.opts.DuplicatesTopic); err != nil {
+			return err
+		}
+	}
+	if duplicate && !c.opts.Observe {
+		return nil
+	}
+	return c.handler(ctx, tx, tx.rec)
+}
+
+// duplicate stages a copy of the record for the topic of duplicates.
+func (t *Tx) duplicate(topic string) error {
+	rec, d := t.rec, t.rec.Decision
+	out, own := t.asItIs(topic)
+	own = append(own,
+		kgo.RecordHeader{Key: HeaderTopic, Value: []byte(rec.Topic)},
+		kgo.RecordHeader{Key: HeaderToken, Value: []byte(rec.Token())},
+		kgo.RecordHeader{Key: HeaderFirstSeen, Value: strconv.AppendInt(nil, millis(d.First), 10)},
+		kgo.RecordHeader{Key: HeaderFirstOrigin, Value: []byte(d.Origin.String())},
+	)
+	return t.aside(out, own)
+}

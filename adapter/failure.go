@@ -1,0 +1,150 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// OnFailure is what happens to a record whose handler fails again and again (R7).
+type OnFailure uint8
+
+// The policies for a record that fails.
+const (
+	FailureStop       OnFailure = iota // Run returns a RecordError, the default
+	FailurePause                       // its partition pauses, the others go on; see Consumer.Resume
+	FailureDeadLetter                  // it goes to Options.DeadLetterTopic, and the partition goes on
+)
+
+// failed is a record that failed, once it is clear that it is not tried again.
+type failed struct {
+	it       *item
+	err      error // the handler's last one
+	attempts int
+	missing  bool // it has no ID, and was not handled
+}
+
+// handle decides one record and, when it is to be handled, calls the handler
+// until it succeeds, its attempts or the batch's time are used up, or it says
+// what is to become of the record (R7). When it is not done, p.stopped or
+// p.failed say why, unless Run is to end. The error is one that undoes the batch.
+func (p *partition) handle(
+	ctx, run context.Context, b *store.Batch, it *item, count *tally,
+) (staged []*kgo.Record, done bool, err error) {
+	if gone, ok := p.unfit(it); ok {
+		return p.giveUp(b, gone, count)
+	}
+	deadline, _ := ctx.Deadline()
+	for attempts := 1; ; attempts++ {
+		staged, failure, err := p.attempt(ctx, b, it, count)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case failure == nil:
+			return staged, true, nil
+		}
+		p.s.c.stats.failures.Add(1)
+		gone := failed{it: it, err: failure, attempts: attempts}
+		switch kindOf(failure) {
+		case outcomeStop:
+			p.stop(it.rec, failure)
+			return nil, false, nil
+		case outcomeDiscard:
+			err := p.discard(b, it, count)
+			return nil, err == nil, err
+		case outcomeDeadLetter:
+			return p.deadLetter(b, gone, count)
+		}
+		pause := pauseAfter(failure, attempts)
+		if lasting(failure) || attempts == p.s.c.opts.MaxAttempts ||
+			time.Until(deadline) < pause || !wait(run, pause) {
+			if run.Err() != nil {
+				return nil, false, nil
+			}
+			return p.giveUp(b, gone, count)
+		}
+	}
+}
+
+// unfit tells whether a record cannot be handled at all.
+func (p *partition) unfit(it *item) (gone failed, unfit bool) {
+	if it.err != nil {
+		return failed{it: it, err: it.err}, true
+	}
+	if len(it.id) > 0 || p.s.c.opts.MissingID == MissingIDAccept {
+		return failed{}, false
+	}
+	err := fmt.Errorf("%w: %s (extractor %s)", ErrMissingID, it.missing, p.s.c.opts.ID.Name())
+	return failed{it: it, err: err, missing: true}, true
+}
+
+// giveUp does with a record that failed what the policy says.
+func (p *partition) giveUp(
+	b *store.Batch, gone failed, count *tally,
+) (staged []*kgo.Record, done bool, err error) {
+	o := &p.s.c.opts
+	switch {
+	case gone.missing && o.MissingID == MissingIDDeadLetter, !gone.missing && o.OnFailure == FailureDeadLetter:
+		return p.deadLetter(b, gone, count)
+	case !gone.missing && o.OnFailure == FailurePause:
+		p.failed = p.recordError(gone.it.rec, gone.err)
+	default:
+		p.stop(gone.it.rec, gone.err)
+	}
+	return nil, false, nil
+}
+
+// discard accepts a record without what its handler did.
+func (p *partition) discard(b *store.Batch, it *item, count *tally) error {
+	r := p.recordOf(it)
+	var err error
+	if len(it.id) == 0 {
+		err = b.Pass(r, nil)
+	} else {
+		_, err = b.Do(r, nil)
+	}
+	if err != nil {
+		return p.storeError(it, err)
+	}
+	count.discarded++
+	return nil
+}
+
+// deadLetter passes a record, and stages it for the dead-letter topic. It leaves
+// no marker. A record that cannot be staged stops the partition.
+func (p *partition) deadLetter(
+	b *store.Batch, gone failed, count *tally,
+) (staged []*kgo.Record, done bool, err error) {
+	if p.s.c.opts.DeadLetterTopic == "" {
+		p.stop(gone.it.rec, errors.Join(gone.err, ErrNoDeadLetterTopic))
+		return nil, false, nil
+	}
+	var refused error
+	err = b.Pass(p.recordOf(gone.it), func(stx *store.Tx) error {
+		tx := p.tx(stx, gone.it)
+		refused = tx.deadLetter(gone)
+		staged = tx.staged
+		return refused
+	})
+	switch {
+	case refused != nil && p.s.c.st.Err() != nil:
+		return nil, false, p.s.c.st.Err()
+	case refused != nil && !lasting(refused) && !errors.Is(refused, ErrUnknownTopic):
+		// The brokers do not answer. Nothing of the record remains; a new session
+		// begins with it.
+		p.stopped = &again{refused}
+		return nil, false, nil
+	case refused != nil:
+		p.stop(gone.it.rec, errors.Join(gone.err, refused))
+		return nil, false, nil
+	case err != nil:
+		return nil, false, p.storeError(gone.it, err)
+	}
+	count.deadLetters++
+	return staged, true, nil
+}
