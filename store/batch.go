@@ -92,7 +92,10 @@ func (b *Batch) ident(id []byte) (ident, int) {
 // A record below the position is ErrReplay with the zero Decision; one of
 // another log ErrOtherLog; one without an ID ErrNoID. An error of the disk
 // ends the batch: return it from the function of Update.
-func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
+func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) { return b.do(r, false, fn) }
+
+// do decides a record. Where all is set, fn is called whatever was decided.
+func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (Decision, error) {
 	switch {
 	case b.ended.Load(): // before the namespace's scratch is touched
 		return Decision{}, ErrTxDone
@@ -114,7 +117,7 @@ func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) {
 	if d.Verdict == Unknown {
 		d.Action = b.n.opts.Unknown.of(d.Reason)
 	}
-	if d.handled() {
+	if all || d.handled() {
 		if err := b.call(r.Origin, d, f.clock.seen(s), fn); err != nil {
 			return d, err
 		}
