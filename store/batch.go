@@ -356,7 +356,7 @@ func (b *Batch) commit() error {
 	if b.ages != n.ages {
 		must(w.Set(nsKey(kindAges, n.num), b.ages.append(nil), nil))
 	}
-	b.head.next, b.head.sum = n.index.next(), n.index.sum()
+	b.head.next, b.head.sum, b.head.sweeps = n.index.next(), n.index.sum(), n.index.sweepSum()
 	b.head.sum.add(b.head.row)
 	for key, v := range b.state {
 		if v.deleted {

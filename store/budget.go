@@ -26,6 +26,9 @@ func (s *Store) excised(ns uint32, seg uint64) {
 	s.mu.Lock()
 	n := s.byNumber[ns]
 	s.mu.Unlock()
+	if n == nil {
+		return // deleted, and the dead record with it
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.gone = append(n.gone, seg)

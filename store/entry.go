@@ -14,6 +14,8 @@ import (
 //	+----------------------------+-------+--------------------+----------------------------+
 //	'---------- ident.text --------------'
 //
+// (kind 7 says that more follows: see kindExtended.)
+//
 // base is what the entries of one segment share.
 type base struct {
 	origin Position // topic ID, partition, epoch; the first marker's offset
@@ -122,8 +124,8 @@ func markerLen(e []byte) int {
 	return 0
 }
 
-// find returns the last entry of an ID among entries in arrival order, the
-// content of a page. A page that does not parse to its end is damaged.
+// find returns what the last entry of an ID says among entries in arrival order,
+// the content of a page; a tombstone is found, with F = forgotten. A page that does not parse to its end is damaged.
 func (b base) find(page, text []byte) (m marker, found, ok bool) {
 	for len(page) > 0 {
 		n := textLen(page)
@@ -134,11 +136,8 @@ func (b base) find(page, text []byte) (m marker, found, ok bool) {
 		if k == 0 {
 			return marker{}, false, false
 		}
-		if bytes.Equal(page[:n], text) {
-			if m, k = b.parseMarker(page[n:]); k == 0 {
-				return marker{}, false, false
-			}
-			found = true
+		if bytes.Equal(page[:n], text) || extended(page) && startsWith(page[:n], text) {
+			m, found = b.answer(page, text), true
 		}
 		page = page[n+k:]
 	}

@@ -90,6 +90,17 @@ var (
 	// in the same log: an acknowledged position never goes back.
 	ErrBackwards = errors.New("store: position would go back")
 
+	// ErrDeleted is returned by every call on a namespace that was deleted.
+	ErrDeleted = errors.New("store: namespace was deleted")
+
+	// ErrNoNamespace is returned by DeleteNamespace when there is none of that
+	// name.
+	ErrNoNamespace = errors.New("store: no such namespace")
+
+	// ErrForgets is returned by ForgetOrigins, ForgetTimes and ForgetAll when too
+	// many forgotten ranges stand at once.
+	ErrForgets = errors.New("store: too many forgotten ranges")
+
 	// ErrSettings is returned by Namespace when the settings asked for would
 	// lose what the namespace remembers, and no option allows it.
 	ErrSettings = errors.New("store: namespace has other settings")

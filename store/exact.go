@@ -1,9 +1,6 @@
 package store
 
-import (
-	"bytes"
-	"runtime"
-)
+import "runtime"
 
 // exact holds markers that are in no table on disk, or in memory beside it: it
 // answers without reading. A batch fills one of its own for every segment it
@@ -32,7 +29,7 @@ func (x *exact) slot(id ident) int {
 		if s == 0 {
 			return -1
 		}
-		if uint32(s>>32) == tag && bytes.HasPrefix(x.arena.at(placeOf(s)), id.text) {
+		if uint32(s>>32) == tag && startsWith(x.arena.at(placeOf(s)), id.text) {
 			return i
 		}
 	}
@@ -52,12 +49,17 @@ func (x *exact) find(id ident) []byte {
 // the slot pointed at, nil when the ID is new here. ok is false, with nothing
 // changed, when there is no room.
 func (x *exact) put(id ident, b base, m marker) (before []byte, ok bool) {
-	tail, place, ok := x.arena.room(len(id.text) + 20)
+	return x.putAs(id.text, id, b, m)
+}
+
+// putAs is put of an entry whose text is id's, or id's extended.
+func (x *exact) putAs(text []byte, id ident, b base, m marker) (before []byte, ok bool) {
+	tail, place, ok := x.arena.room(len(text) + 20)
 	if !ok {
 		return nil, false
 	}
-	if before, ok = x.point(tagOf(id.hash.Hi), place, id.text); ok {
-		x.arena.fill(b.appendEntry(tail, id.text, m))
+	if before, ok = x.point(tagOf(id.hash.Hi), place, text); ok {
+		x.arena.fill(b.appendEntry(tail, text, m))
 	}
 	return before, ok
 }
@@ -77,7 +79,7 @@ func (x *exact) point(tag, place uint32, text []byte) (before []byte, ok bool) {
 				return nil, true
 			}
 			if uint32(s>>32) == tag {
-				if e := x.arena.at(placeOf(s)); bytes.HasPrefix(e, text) {
+				if e := x.arena.at(placeOf(s)); startsWith(e, text) {
 					x.table.slots[i] = slotOf(tag, place)
 					return e, true
 				}
@@ -143,8 +145,9 @@ func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
 	return ok
 }
 
-// each calls fn for every entry in arrival order: its ID, its marker and the
-// place where it stands. It reports false where an entry is damaged.
+// each calls fn for every entry in arrival order, tombstones too: its ID, its
+// marker and the place where it stands. It reports false where an entry is
+// damaged.
 func (x *exact) each(b base, secret uint64, fn func(id ident, m marker, place uint32)) bool {
 	for c, chunk := range x.arena.chunks {
 		for off := 0; off < len(chunk); {
@@ -152,7 +155,7 @@ func (x *exact) each(b base, secret uint64, fn func(id ident, m marker, place ui
 			if size == 0 {
 				return false
 			}
-			fn(keyed(chunk[off:off+n], secret), m, uint32(c)<<chunkBits|uint32(off))
+			fn(keyed(plainText(chunk[off:off+n]), secret), m, uint32(c)<<chunkBits|uint32(off))
 			off += size
 		}
 	}

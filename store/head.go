@@ -25,6 +25,8 @@ type head struct {
 	next uint64 // the next segment's number
 	sum  ledger // of every live marker, those of the row included
 	row  ledger // of the row's markers
+
+	sweeps uint64 // their checksum; 0: none
 }
 
 // flow is the part of a head that every record may move.
@@ -66,7 +68,7 @@ func (h *head) append(dst []byte) []byte {
 	} {
 		dst = binary.AppendVarint(dst, v)
 	}
-	for _, v := range []uint64{h.fingerprint, h.rewind, h.forgets, h.sequence, h.next} {
+	for _, v := range []uint64{h.fingerprint, h.rewind, h.forgets, h.sequence, h.next, h.sweeps} {
 		dst = binary.AppendUvarint(dst, v)
 	}
 	dst = h.row.append(h.sum.append(dst))
@@ -92,7 +94,7 @@ func parseHead(b []byte) (head, bool) {
 	h.clock.low, h.clock.high, h.cov.since, h.lastOffset = d.varint(), d.varint(), d.varint(), d.varint()
 	h.floor = d.varint()
 	h.fingerprint, h.rewind, h.forgets = d.uvarint(), d.uvarint(), d.uvarint()
-	h.sequence, h.next = d.uvarint(), d.uvarint()
+	h.sequence, h.next, h.sweeps = d.uvarint(), d.uvarint(), d.uvarint()
 	h.sum, h.row = d.ledger(), d.ledger()
 	if flags&headCommitted != 0 {
 		h.committed = &Committed{Offset: d.varint(), LeaderEpoch: int32(d.varint()), Tag: string(d.prefixed())}

@@ -8,8 +8,8 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// The kinds of a stored ID, the low 3 bits of an entry's first number. 7 is
-// kept for an extended entry: a flags byte and the real kind would follow.
+// The kinds of a stored ID, the low 3 bits of an entry's first number. 7 is that
+// of an extended entry, see kindExtended.
 const (
 	kindRaw    = 0 // the bytes as they are
 	kindUUID   = 1 // 16 bytes for the canonical lower-case text of a UUID
@@ -67,6 +67,9 @@ func textLen(e []byte) int {
 	h, n := binary.Uvarint(e)
 	if n <= 0 || h>>3 > maxRaw || len(e)-n < int(h>>3) {
 		return 0
+	}
+	if h&7 == kindExtended {
+		return extendedLen(e, h, n)
 	}
 	return n + int(h>>3)
 }

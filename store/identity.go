@@ -28,12 +28,13 @@ const (
 )
 
 // storeRecord is the store's own record: written when it is created, and when a
-// namespace is.
+// namespace is, or is deleted.
 type storeRecord struct {
 	id         ID
 	secret     uint64 // keys every hash
 	nextNS     uint32 // number of the next namespace; never used again
 	namespaces ledger // of the registry
+	gone       uint64 // batches of the namespaces that were deleted
 	ancestors  []ID   // the stores that this one was, before it was adopted; the last one last
 }
 
@@ -43,7 +44,7 @@ func (r *storeRecord) append(dst []byte) []byte {
 	dst = append(append(dst, storeRecordFormat), r.id[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, r.secret)
 	dst = binary.BigEndian.AppendUint32(dst, r.nextNS)
-	dst = r.namespaces.append(dst)
+	dst = binary.BigEndian.AppendUint64(r.namespaces.append(dst), r.gone)
 	for _, id := range r.ancestors {
 		dst = append(dst, id[:]...)
 	}
@@ -54,7 +55,7 @@ func parseStoreRecord(b []byte) (r storeRecord, ok bool) {
 	d := decoder{b: b}
 	ok = d.byte() == storeRecordFormat
 	copy(r.id[:], d.bytes(16))
-	r.secret, r.nextNS, r.namespaces = d.uint64(), d.uint32(), d.ledger()
+	r.secret, r.nextNS, r.namespaces, r.gone = d.uint64(), d.uint32(), d.ledger(), d.uint64()
 	for !d.bad && len(d.b) > 0 {
 		r.ancestors = append(r.ancestors, ID(d.bytes(len(ID{}))))
 	}

@@ -27,19 +27,29 @@ type index interface {
 	// find. Their places are the at of the look-ups that follow.
 	prepare(ids []ident)
 
-	// lookup returns the marker that an ID was given last; at is its place in
-	// the last prepare, -1 when it was not prepared.
+	// lookup returns the marker that an ID was given last, unless it is
+	// forgotten; at is its place in the last prepare, -1 when it was not prepared.
 	lookup(id ident, at int) (marker, bool, error)
 
 	// accept enters a marker. older is F of the one it replaces, 0 when none;
 	// now is C, which cuts time into segments.
 	accept(id ident, m marker, older, now int64)
 
+	// forget hides the marker of an ID, which was found, and older ones.
+	forget(id ident, was marker, now int64)
+
+	// sweep hides what a sweep matches of everything accepted so far. It may be
+	// refused, which changes nothing.
+	sweep(s sweep) error
+
 	// stage writes what the batch changed.
 	stage(b *pebble.Batch)
 
 	// sum is the ledger of everything that is live once the batch is durable.
 	sum() ledger
+
+	// sweepSum proves the sweeps that stand once the batch is durable.
+	sweepSum() uint64
 
 	// next is the place of the next segment; it goes up only.
 	next() uint64
@@ -54,6 +64,9 @@ type index interface {
 	committed()
 	rollback()
 	failed()
+
+	// end gives everything up, between batches: the namespace is deleted.
+	end()
 
 	// What follows serves the store's budgets between batches. adopt lets new
 	// tables answer. The others give up memory until excess bytes are gone or

@@ -47,6 +47,17 @@ func (p *plainIndex) accept(id ident, m marker, _, _ int64) {
 	p.count++
 }
 
+func (p *plainIndex) forget(id ident, _ marker, _ int64) {
+	delete(p.markers, string(id.text))
+}
+
+func (p *plainIndex) sweep(s sweep) error {
+	maps.DeleteFunc(p.markers, func(_ string, m marker) bool { return s.matches(m) })
+	return nil
+}
+
+func (p *plainIndex) sweepSum() uint64      { return 0 }
+func (p *plainIndex) end()                  {}
 func (p *plainIndex) stage(*pebble.Batch)   {}
 func (p *plainIndex) sum() ledger           { return p.all }
 func (p *plainIndex) next() uint64          { return p.count }
@@ -78,6 +89,8 @@ type twins struct {
 	stored int64 // C, durable
 	origin Position
 	ids    int
+	forget bool // it does
+	sweeps uint64
 }
 
 func (w *twins) id() ident {
@@ -100,6 +113,7 @@ func TestIndex_SegmentsAsAPlainMap(t *testing.T) {
 			now: 1000, stored: 1000, origin: Position{TopicID: ID{1}},
 			ids: rapid.SampledFrom([]int{3, 40, 1000}).Draw(t, "IDs"),
 		}
+		w.forget = rapid.Bool().Draw(t, "forget")
 		w.w = window.Of(time.Duration(rapid.IntRange(1, 60).Draw(t, "window ms")) * time.Millisecond)
 		if rapid.IntRange(0, 5).Draw(t, "forever") == 0 {
 			w.w = window.Forever
@@ -198,6 +212,10 @@ func (w *twins) record(id ident, at int) {
 		w.origin.LeaderEpoch++
 	case 6:
 		w.origin.TopicID[0]++
+	case 7:
+		if w.forget {
+			w.sweep()
+		}
 	}
 	got, found, err := w.x.lookup(id, at)
 	require.NoError(w.t, err)
@@ -208,6 +226,11 @@ func (w *twins) record(id ident, at int) {
 		require.Equal(w.t, want, got, "the last accepted counts")
 	}
 	w.origin.Offset++
+	if live && w.forget && rapid.IntRange(0, 9).Draw(w.t, "forget") < 2 {
+		w.x.forget(id, got, w.now)
+		w.plain.forget(id, want, w.now)
+		return
+	}
 	if live && rapid.IntRange(0, 9).Draw(w.t, "again") > 0 {
 		return
 	}
@@ -217,6 +240,22 @@ func (w *twins) record(id ident, at int) {
 	}
 	w.x.accept(id, m, got.first, w.now)
 	w.plain.accept(id, m, want.first, w.now)
+}
+
+// sweep forgets a range in both.
+func (w *twins) sweep() {
+	w.sweeps++
+	s := sweep{num: w.sweeps, what: rapid.SampledFrom([]sweepKind{sweepAll, sweepOrigins, sweepTimes}).Draw(w.t, "what")}
+	switch s.what {
+	case sweepOrigins:
+		s.topic, s.partition = w.origin.TopicID, w.origin.Partition
+		s.from = rapid.Int64Range(0, w.origin.Offset).Draw(w.t, "from")
+		s.to = s.from + rapid.Int64Range(1, 200).Draw(w.t, "offsets")
+	case sweepTimes:
+		s.from = w.now - rapid.Int64Range(-50, 200).Draw(w.t, "from")
+		s.to = s.from + rapid.Int64Range(1, 200).Draw(w.t, "ms")
+	}
+	require.NoError(w.t, errors.Join(w.x.sweep(s), w.plain.sweep(s)))
 }
 
 // prove checks ledgers (I11), filters (I7), the budget, and every live marker.
@@ -237,8 +276,8 @@ func (w *twins) prove() {
 		}
 		bytes += g.exact.bytes()
 		var all ledger
-		require.True(w.t, g.exact.each(g.base(), w.st.secret, func(id ident, m marker, _ uint32) {
-			all.add(proof(id.hash, m.first, m.origin.Offset, g.seeds[0]))
+		require.True(w.t, g.exact.each(g.base(), w.st.secret, func(id ident, m marker, place uint32) {
+			all.add(g.base().proofOf(g.exact.arena.at(place), id.hash, g.seeds[0]))
 			require.LessOrEqual(w.t, m.first, g.high)
 			require.GreaterOrEqual(w.t, m.first, g.low)
 		}))
@@ -248,15 +287,16 @@ func (w *twins) prove() {
 	require.Equal(w.t, total, w.x.total)
 	require.Equal(w.t, bytes, w.x.bytes.exact)
 	require.Equal(w.t, bytes, w.st.memory.Load())
-	for text, want := range w.plain.markers {
-		id := keyed([]byte(text), w.st.secret)
+	for i := range w.ids + 1 {
+		id := keyed(appendIdent(nil, fmt.Appendf(nil, "id-%d", i)), w.st.secret)
+		want, ok := w.plain.markers[string(id.text)]
 		got, found, err := w.x.lookup(id, -1)
 		require.NoError(w.t, err)
-		if w.w.ContainsMillis(want.first, w.stored) {
+		if ok && w.w.ContainsMillis(want.first, w.stored) {
 			require.True(w.t, found)
 			require.Equal(w.t, want, got)
 		} else if found {
-			require.False(w.t, w.w.ContainsMillis(got.first, w.stored), "an older copy stands again")
+			require.False(w.t, w.w.ContainsMillis(got.first, w.stored), "an older copy stands again, or a forgotten one")
 		}
 	}
 	w.x.endBatch()

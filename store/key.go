@@ -19,27 +19,32 @@ import "encoding/binary"
 //	  name   -           the namespace's name
 //	  state  ns          the user's key
 //	  row    ns
-//	  dead   ns          segment 8 B BE
+//	  dead   ns          segment 8 B BE, or nothing: the whole namespace
 //	  opens  -
 //	  ages   ns
+//	  sweeps ns
 //
 // Every part but the last has a fixed width, so no two keys are equal unless
 // all their parts are (injective), and keys of one namespace or segment are
 // one range in number order (big endian).
 const (
-	kindPage  = 0x01
-	kindCat   = 0x02
-	kindRun   = 0x03
-	kindHead  = 0x04
-	kindOut   = 0x05
-	kindStore = 0x06
-	kindName  = 0x07
-	kindState = 0x08
-	kindRow   = 0x09
-	kindDead  = 0x0a
-	kindOpens = 0x0b
-	kindAges  = 0x0c
+	kindPage   = 0x01
+	kindCat    = 0x02
+	kindRun    = 0x03
+	kindHead   = 0x04
+	kindOut    = 0x05
+	kindStore  = 0x06
+	kindName   = 0x07
+	kindState  = 0x08
+	kindRow    = 0x09
+	kindDead   = 0x0a
+	kindOpens  = 0x0b
+	kindAges   = 0x0c
+	kindSweeps = 0x0d
 )
+
+// spaceKinds are the kinds of which a namespace has keys, but for its tables.
+var spaceKinds = []byte{kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindAges, kindSweeps}
 
 // The parts of a segment's table, in key order.
 const (

@@ -163,17 +163,20 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 	b := &x.batch
 	for _, r := range slices.Backward(b.runs) {
 		if m, ok := r.find(id); ok {
-			return m, true, nil
+			return stands(b.sweeps, m, r.g.num)
 		}
 	}
 	if at >= 0 && at < len(b.ready.found) {
 		f := &b.ready.found[at]
-		return f.marker, f.seg != 0, nil
+		if f.seg == 0 {
+			return marker{}, false, nil
+		}
+		return stands(b.sweeps, f.marker, f.seg-1)
 	}
 	for _, g := range slices.Backward(x.list) {
 		if g.exact != nil {
 			if m, ok := g.find(id); ok {
-				return m, true, nil
+				return stands(b.sweeps, m, g.num)
 			}
 			continue
 		}
@@ -181,8 +184,11 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 			continue
 		}
 		m, ok, err := x.readPage(g, pageOf(id.hash.Hi, g.pages), id)
-		if err != nil || ok {
-			return m, ok, err
+		if err != nil {
+			return marker{}, false, err
+		}
+		if ok {
+			return stands(b.sweeps, m, g.num)
 		}
 	}
 	return marker{}, false, nil

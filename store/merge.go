@@ -28,15 +28,19 @@ const (
 // merge joins neighbouring segments into one, in the background. Pages are
 // ranges of the hash, so it reads all of them side by side from the first page
 // to the last and copies entries as they are; of two entries of one ID the newer
-// one stays. The merged table replaces the others from the moment it is
-// ingested: what was accepted is the same, proved by the sum of the ledgers.
+// one stays. What is forgotten becomes a tombstone, or goes, when nothing older
+// stands that it would have to hide. The merged table replaces the others from
+// the moment it is ingested: what was accepted is the same, proved by the sum of
+// the ledgers.
 //
 //	owner   plan -> queue: steps, Ingest -> owner: adopt -> catalogue, dead
 //	        records for the old ones, in its next batch -> queue: excise them
 type merge struct {
-	from  []*segment
-	state atomic.Int32
-	done  atomic.Pointer[segment]
+	from   []*segment
+	oldest bool    // nothing older stands in front of them
+	sweeps []sweep // that are applied to what is copied
+	state  atomic.Int32
+	done   atomic.Pointer[segment]
 }
 
 // The states of a merge. The owner may cancel it, to drop one of its segments,
@@ -73,7 +77,7 @@ func (x *segments) planMerge() {
 		}
 	}
 	if from := x.chooseMerge(); from != nil {
-		m := &merge{from: from}
+		m := &merge{from: from, oldest: from[0] == x.list[0], sweeps: x.sweeps}
 		for _, g := range from {
 			g.merging = m
 		}
@@ -140,13 +144,13 @@ func (s *Store) mergeJob(ns uint32, m *merge) func() error {
 	var w *merging
 	try := 0
 	return func() error {
-		if m.state.Load() == mergeCancelled {
+		if m.state.Load() == mergeCancelled || m.from[0].dead.Load() {
 			return w.abandon()
 		}
 		if w == nil {
 			try++
 			var err error
-			if w, err = s.newMerging(ns, m.from, try); err != nil {
+			if w, err = s.newMerging(ns, m, try); err != nil {
 				return err
 			}
 		}
@@ -179,8 +183,9 @@ func (s *Store) mergeJob(ns uint32, m *merge) func() error {
 // merging is the work on one merge.
 type merging struct {
 	*tableWriter
-	s     *Store
-	ns    uint32
+	s  *Store
+	ns uint32
+	*merge
 	in    []*input
 	page  uint32
 	block []byte
@@ -203,14 +208,19 @@ type mergedEntry struct {
 	ident
 	base  int // among all bases
 	proof ledger
-	bytes []byte // within content
+	bytes []byte // within content, or of a tombstone
 	page  uint32
+	gone  bool // forgotten: it only hides what is older
 }
 
-func (s *Store) newMerging(ns uint32, from []*segment, try int) (*merging, error) {
+func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
+	from := m.from
 	last := from[len(from)-1]
 	f := facts{num: last.num + 1, from: from[0].from, opened: from[0].opened, low: last.low, high: last.high}
-	w := &merging{s: s, ns: ns}
+	if n := len(m.sweeps); n > 0 {
+		f.ruled = m.sweeps[n-1].num
+	}
+	w := &merging{s: s, ns: ns, merge: m}
 	for _, g := range from {
 		w.in = append(w.in, &input{segment: g, at: g.pages, first: len(f.bases)})
 		f.bases = append(f.bases, g.bases...)
@@ -287,7 +297,7 @@ func (w *merging) writePage(its []*pebble.Iterator) error {
 		base := all[i].base
 		w.block = w.block[:0]
 		for ; i < len(all) && all[i].base == base; i++ {
-			if newest[string(all[i].text)] == i {
+			if newest[string(all[i].text)] == i && !(all[i].gone && w.oldest) {
 				w.block = append(w.block, all[i].bytes...)
 				w.add(all[i].hash, all[i].proof)
 			}
@@ -327,13 +337,20 @@ func (in *input) read(it *pebble.Iterator, w *merging) error {
 			if size == 0 {
 				return false
 			}
-			id := keyed(entries[:n], w.s.secret)
-			p := proof(id.hash, m.first, m.origin.Offset, in.seeds[i])
+			id := keyed(plainText(entries[:n]), w.s.secret)
+			p := proofAs(entries, id.hash, m, in.seeds[i])
 			in.sum.add(p)
-			in.entries = append(in.entries, mergedEntry{
+			e := mergedEntry{
 				ident: id, base: in.first + i, proof: p, bytes: entries[:size],
-				page: pageOf(id.hash.Hi, w.facts.pages),
-			})
+				page: pageOf(id.hash.Hi, w.facts.pages), gone: flagsOf(entries)&flagTombstone != 0,
+			}
+			if !e.gone && len(w.sweeps) > 0 && swept(w.sweeps, m, placeOfNum(in.num)) {
+				e.gone = true
+				text := tombstone(id.text)
+				e.bytes = append(text, entries[n:size]...)
+				e.proof = proofAs(text, id.hash, m, in.seeds[i])
+			}
+			in.entries = append(in.entries, e)
 			entries = entries[size:]
 		}
 		return true

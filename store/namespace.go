@@ -34,8 +34,9 @@ type Namespace struct {
 	ends    []int
 	total   counts
 
-	status atomic.Pointer[Status]
-	used   atomic.Int64 // Store.uses of its newest batch
+	status  atomic.Pointer[Status]
+	used    atomic.Int64 // Store.uses of its newest batch
+	deleted atomic.Bool  // from just before it is
 
 	mu   sync.Mutex
 	gone []uint64 // dead segments whose tables are gone
@@ -148,6 +149,10 @@ func (n *Namespace) own() error {
 	}
 	select {
 	case n.owner <- struct{}{}:
+		if n.deleted.Load() {
+			n.disown()
+			return n.there()
+		}
 		return nil
 	case <-n.s.closing:
 		n.s.leave()
@@ -156,6 +161,15 @@ func (n *Namespace) own() error {
 		n.s.leave()
 		return n.s.fault.get()
 	}
+}
+
+// there returns ErrDeleted once the namespace is deleted. Who reads beside its
+// owner asks when it has its picture of the database.
+func (n *Namespace) there() error {
+	if n.deleted.Load() {
+		return fmt.Errorf("%w: %q; Store.Namespace makes a new one", ErrDeleted, n.name)
+	}
+	return nil
 }
 
 // tryOwn makes the namespace the caller's if nobody owns it.

@@ -46,6 +46,9 @@ func (n *Namespace) Pending(fn func(Output) error) error {
 		return err
 	}
 	defer func() { _ = it.Close() }() // its error was met by the step that met it
+	if err := n.there(); err != nil {
+		return err
+	}
 	for first := true; ; first = false {
 		var o Output
 		var more bool

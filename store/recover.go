@@ -86,6 +86,11 @@ func (l *loader) load() (*segments, error) {
 		s: n.s, ns: n.num, rules: n.rules, buckets: n.rules.w.Buckets(n.opts.BucketWidth),
 		count: n.head.next, excised: n.takeGone,
 	}
+	sweeps, err := n.loadSweeps()
+	if err != nil {
+		return nil, err
+	}
+	x.sweeps, x.batch.sweeps = sweeps, sweeps
 	for _, g := range l.segments {
 		if g.exact == nil && g.table == nil {
 			return nil, corruptf("namespace %q: segment %d is in the catalogue and has no table", n.name, g.num)
@@ -103,7 +108,7 @@ func (l *loader) load() (*segments, error) {
 			n.name, sum.n, n.head.sum.n)
 	}
 	slices.SortFunc(x.list, func(a, b *segment) int { return int(int64(a.num - b.num)) })
-	if last := len(x.list) - 1; last >= 0 && x.list[last].table == nil {
+	if last := len(x.list) - 1; last >= 0 && x.list[last].table == nil && !x.closedBySweep(x.list[last]) {
 		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
 		x.open.bucketEnd = x.buckets.AtMillis(x.open.opened).EndMillis()
 	}
@@ -306,17 +311,16 @@ func (l *loader) run(g *segment, entries []byte, sum *ledger) error {
 		if size == 0 {
 			return corruptf("namespace %q: a run of segment %d does not parse", l.n.name, g.num)
 		}
-		id := keyed(entries[:text], l.n.s.secret)
-		p := proof(id.hash, m.first, m.origin.Offset, seed)
+		id := keyed(plainText(entries[:text]), l.n.s.secret)
+		p := proofAs(entries, id.hash, m, seed)
 		sum.add(p)
 		if g.exact != nil {
-			before, ok := g.exact.put(id, b, m)
+			before, ok := g.exact.putAs(entries[:text], id, b, m)
 			if !ok {
 				return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
 			}
 			if before != nil {
-				was, _ := b.parseMarker(before[text:])
-				g.superseded.add(proof(id.hash, was.first, was.origin.Offset, seed))
+				g.superseded.add(b.proofOf(before, id.hash, seed))
 			}
 			g.all.add(p)
 			g.low, g.high = min(g.low, m.first), max(g.high, m.first)

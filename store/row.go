@@ -43,6 +43,16 @@ func (r *row) remove(id ident) bool {
 	return true
 }
 
+// removeIf takes out what gone says, and reports whether that was anything.
+func (r *row) removeIf(gone func(rowMarker) bool) bool {
+	n := len(r.list)
+	if r.list = slices.DeleteFunc(r.list, gone); len(r.list) == n {
+		return false
+	}
+	r.index()
+	return true
+}
+
 // add appends a marker, the only one of its ID.
 func (r *row) add(v rowMarker) {
 	r.remove(v.id)

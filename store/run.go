@@ -24,29 +24,32 @@ func (r *run) n() uint64 { return r.g.all.n + r.all.n }
 // none: the segment must not be dropped before that one is dead, or the older
 // one would stand as the last accepted again (R2).
 func (r *run) take(id ident, m marker, older int64) bool {
+	return r.takeAs(id.text, id, m, older)
+}
+
+// takeAs enters an entry whose text is id's, or id's extended.
+func (r *run) takeAs(text []byte, id ident, m marker, older int64) bool {
 	b, seed := r.g.base(), r.g.seeds[0]
-	before, ok := r.put(id, b, m)
+	before, ok := r.putAs(text, id, b, m)
 	if !ok {
 		return false
 	}
 	if before != nil {
-		was, _ := b.parseMarker(before[len(id.text):])
-		r.superseded.add(proof(id.hash, was.first, was.origin.Offset, seed))
+		r.superseded.add(b.proofOf(before, id.hash, seed))
 	}
-	r.all.add(proof(id.hash, m.first, m.origin.Offset, seed))
+	r.all.add(proofAs(text, id.hash, m, seed))
 	r.low = min(r.low, m.first)
 	r.high = max(r.high, m.first, older)
 	return true
 }
 
-// find looks an ID up.
+// find looks an ID up. A tombstone is found, with F = forgotten.
 func (r *run) find(id ident) (marker, bool) {
 	e := r.exact.find(id)
 	if e == nil {
 		return marker{}, false
 	}
-	m, _ := r.g.base().parseMarker(e[len(id.text):])
-	return m, true
+	return r.g.base().answer(e, id.text), true
 }
 
 // append appends the run as it stands on disk:
@@ -66,8 +69,7 @@ func (s *segment) absorb(r *run, secret uint64) bool {
 	s.superseded.add(r.superseded)
 	s.low, s.high = r.low, r.high
 	return s.exact.absorb(&r.exact, func(e []byte) {
-		n := textLen(e)
-		m, _ := s.base().parseMarker(e[n:])
-		s.superseded.add(proof(hashText(e[:n], secret), m.first, m.origin.Offset, s.seeds[0]))
+		hash := hashText(plainText(e[:textLen(e)]), secret)
+		s.superseded.add(s.base().proofOf(e, hash, s.seeds[0]))
 	})
 }

@@ -48,6 +48,9 @@ func readSeal(f vfs.FS, dir string) (s seal, there bool, err error) {
 // durable, and the highest of their clocks. The number only goes up, so an older
 // state of the store has a lower one.
 func (s *Store) tally() (batches uint64, clock int64, err error) {
+	s.mu.Lock()
+	batches = s.record.gone // before the others: a namespace that is deleted meanwhile counts once at most
+	s.mu.Unlock()
 	err = s.scan([]byte{kindHead}, func(_, value []byte) error {
 		h, ok := parseHead(value)
 		if !ok {

@@ -45,6 +45,7 @@ type facts struct {
 	bases      []base // of its entries; more than one only after a merge
 	opened     int64  // C when it was opened
 	low, high  int64  // F of its markers; high also covers the older marker of a re-accepted ID
+	ruled      uint64 // the newest sweep that was applied to everything in it; 0: none
 	all        ledger // every marker that was accepted into it
 	superseded ledger // those of them that a newer one of the same ID replaced
 	pages      uint32 // power of two; 0 while it has no table
@@ -82,7 +83,7 @@ const factsFormat = 1
 
 func (f *facts) append(dst []byte) []byte {
 	dst = append(dst, factsFormat)
-	for _, v := range []uint64{f.num, f.from, uint64(f.opened), uint64(f.low), uint64(f.high)} {
+	for _, v := range []uint64{f.num, f.from, uint64(f.opened), uint64(f.low), uint64(f.high), f.ruled} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
 	dst = f.all.append(dst)
@@ -103,6 +104,7 @@ func parseFacts(b []byte) (f facts, ok bool) {
 	}
 	f.num, f.from = d.uint64(), d.uint64()
 	f.opened, f.low, f.high = int64(d.uint64()), int64(d.uint64()), int64(d.uint64())
+	f.ruled = d.uint64()
 	f.all, f.superseded = d.ledger(), d.ledger()
 	f.pages, f.words, f.filterSum = d.uint32(), d.uint32(), d.uint64()
 	for ok = true; ok && len(d.b) > 0; {
@@ -132,14 +134,14 @@ func (s *segment) expired(now, first int64, r rules) bool {
 // base returns the base of a segment that was never merged.
 func (s *segment) base() base { return s.bases[0] }
 
-// find looks an ID up in memory; the segment is not sealed.
+// find looks an ID up in memory; the segment is not sealed. A tombstone is found,
+// with F = forgotten.
 func (s *segment) find(id ident) (marker, bool) {
 	e := s.exact.find(id)
 	if e == nil {
 		return marker{}, false
 	}
-	m, _ := s.base().parseMarker(e[len(id.text):])
-	return m, true
+	return s.base().answer(e, id.text), true
 }
 
 // adopt makes the segment answer from its table, and from memory while it is

@@ -40,6 +40,8 @@ type segments struct {
 	total ledger     // of every segment in list
 	bytes weight     // as counted in the store's budgets
 
+	sweeps []sweep // oldest first; never changed in place
+
 	batch batchIndex
 
 	// excised returns the dead segments whose tables are gone since it was last
@@ -55,6 +57,8 @@ type batchIndex struct {
 	runs   []*run     // oldest first, one a segment
 	drops  []*segment // planned by the durable clock
 	sealed []*segment // whose tables enter the catalogue with it
+	sweeps []sweep    // that stand; between batches those of segments
+	swept  bool       // it brings a sweep
 	iter   *pebble.Iterator
 	ready  prepared
 
@@ -70,7 +74,7 @@ func (x *segments) begin(durable clock) error {
 	b.into, b.count = x.open, x.count
 	b.drops, b.sealed = b.drops[:0], b.sealed[:0]
 	for _, g := range x.list {
-		if g.expired(durable.now, durable.first, x.rules) && g.merging.cancel() {
+		if (g.expired(durable.now, durable.first, x.rules) || x.emptied(g)) && g.merging.cancel() {
 			b.drops = append(b.drops, g)
 			if g == b.into {
 				b.into = nil // it is over: the next marker opens another
@@ -138,6 +142,22 @@ func (x *segments) accept(id ident, m marker, older, now int64) {
 	}
 	for !x.runInto().take(id, m, older) {
 		x.grow(m, now) // no room around its slot: another segment has
+	}
+}
+
+// forget enters a tombstone, with F = C: it is no marker, but its segment must
+// outlive the one it hides.
+func (x *segments) forget(id ident, was marker, now int64) {
+	b := &x.batch
+	m := marker{first: now, origin: was.origin}
+	if b.into != nil {
+		m.origin = b.into.base().origin // it says nothing: any will do
+	}
+	if b.into == nil || x.over(m, now) {
+		x.grow(m, now)
+	}
+	for text := tombstone(id.text); !x.runInto().takeAs(text, id, m, was.first); {
+		x.grow(m, now)
 	}
 }
 
@@ -224,6 +244,12 @@ func (x *segments) stage(w *pebble.Batch) {
 	for _, num := range x.excised() {
 		must(w.Delete(segKey(kindDead, x.ns, num), nil))
 	}
+	if len(b.sweeps) > 0 {
+		b.sweeps = x.needed(b.drops)
+		if b.swept || len(b.sweeps) != len(x.sweeps) {
+			must(w.Set(nsKey(kindSweeps, x.ns), appendSweeps(nil, b.sweeps), nil))
+		}
+	}
 }
 
 // stageDrop deletes what is known of a segment. If it has, or may be getting, a
@@ -274,7 +300,7 @@ func (x *segments) absorb() {
 func (x *segments) committed() {
 	defer x.mu.Unlock()
 	b := &x.batch
-	x.open, x.count = b.into, b.count
+	x.open, x.count, x.sweeps = b.into, b.count, b.sweeps
 	for _, g := range b.sealed {
 		g.uncatalogued = false
 		for _, old := range g.replaces {
@@ -329,12 +355,27 @@ func (x *segments) failed() {
 	x.recount()
 }
 
+func (x *segments) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, g := range x.list {
+		g.dead.Store(true)
+		for _, old := range g.replaces {
+			old.dead.Store(true)
+		}
+		g.merging.cancel() // one that is too late for it is excised with the rest
+	}
+	x.list, x.open = nil, nil
+	x.recount()
+}
+
 func (x *segments) endBatch() {
 	b := &x.batch
 	b.ready.reset()
 	b.spare, b.runs = append(b.spare, b.runs...), b.runs[:0]
 	b.spare = b.spare[:min(len(b.spare), 1)]
 	b.drops, b.into = b.drops[:0], nil
+	b.sweeps, b.swept = x.sweeps, false
 	if b.iter != nil {
 		// What an iterator met was reported by the look-up that met it.
 		_ = b.iter.Close()

@@ -54,8 +54,8 @@ func (t *tableWriter) writeExact(g *segment, secret uint64) error {
 			if size == 0 {
 				return corruptf("segment %d: an entry in memory does not parse", g.num)
 			}
-			hash := hashText(e[:n], secret)
-			t.add(hash, proof(hash, m.first, m.origin.Offset, seed))
+			hash := hashText(plainText(e[:n]), secret)
+			t.add(hash, proofAs(e, hash, m, seed))
 			page = append(page, e[:size]...)
 		}
 		runtime.KeepAlive(warm)

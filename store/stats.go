@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -132,7 +133,7 @@ type Status struct {
 	// LastOffset and Fingerprint are those of Batch.Remember; -1: none.
 	LastOffset  int64
 	Fingerprint uint64
-	// Rewind counts the honoured resets, Forgets the forgotten markers.
+	// Rewind counts the honoured resets, Forgets the calls that forgot IDs.
 	Rewind, Forgets uint64
 	// Sequence of the newest durable batch; 0 when there was none.
 	Sequence uint64
@@ -141,8 +142,9 @@ type Status struct {
 	// Pending is how many staged outputs are not settled.
 	Pending int
 	// Markers stand in Segments, of which Sealed have a table on disk. They are
-	// counted once the namespace is in use; a marker that was replaced by a
-	// newer one of its ID may count until its segment is dropped.
+	// counted once the namespace is in use; a marker that was forgotten, or
+	// replaced by a newer one of its ID, may count until its segment is dropped,
+	// and so may the note that an ID was forgotten.
 	Markers          uint64
 	Segments, Sealed int
 	// Counts since the store was opened.
@@ -156,7 +158,7 @@ type Status struct {
 // Status returns what the namespace knows of itself. It reads nothing from disk
 // and never waits for a batch.
 func (n *Namespace) Status() (Status, error) {
-	if err := n.s.stopped(); err != nil {
+	if err := errors.Join(n.s.stopped(), n.there()); err != nil {
 		return Status{}, err
 	}
 	return *n.status.Load(), nil
@@ -195,7 +197,7 @@ func (n *Namespace) DiskBytes() (uint64, error) {
 	defer n.s.leave()
 	var total uint64
 	err := n.s.fault.read("measure a namespace", func() error {
-		for _, kind := range []byte{kindPage, kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindAges} {
+		for _, kind := range append([]byte{kindPage}, spaceKinds...) {
 			from := nsKey(kind, n.num)
 			bytes, err := n.s.db.EstimateDiskUsage(from, after(from))
 			if err != nil {
@@ -205,7 +207,7 @@ func (n *Namespace) DiskBytes() (uint64, error) {
 		}
 		return nil
 	})
-	return total, err
+	return total, errors.Join(err, n.there())
 }
 
 // Stats are figures of the store as a whole.

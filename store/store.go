@@ -66,7 +66,7 @@ type Store struct {
 	closeErr error
 	ended    chan struct{} // closed when Close has ended
 
-	creating sync.Mutex // one namespace is created at a time; held over its write
+	creating sync.Mutex // one namespace is created or deleted at a time; held over its write
 }
 
 // limits are what tests make small.
@@ -162,6 +162,9 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 		return nil, err
 	}
 	if err := s.witness.judge(s); err != nil {
+		return nil, err
+	}
+	if err := s.loadDeleted(); err != nil {
 		return nil, err
 	}
 	if err := s.sign(); err != nil {

@@ -32,6 +32,9 @@ func (n *Namespace) View(fn func(*View) error) error {
 		v.ended.Store(true)
 		_ = v.snap.Close() // it frees memory, and cannot fail
 	}()
+	if err := n.there(); err != nil { // the picture may be of its end
+		return err
+	}
 	return fn(v)
 }
 
