@@ -75,6 +75,8 @@ func (d *driver) step(t require.TestingT, s crashStep) error {
 		return err
 	case stepDrain:
 		return storehook.Drain(d.store)
+	case stepDelete:
+		return d.delete(t, s.space)
 	}
 	n, err := d.space(s.space)
 	if err != nil {
@@ -193,6 +195,8 @@ func act1(t require.TestingT, b *store.Batch, a crashAct) error {
 		b.SetCommitted(store.Committed{Offset: a.pos.Offset, LeaderEpoch: 7, Tag: a.outs[0]})
 	case actRemember:
 		b.Remember(a.pos.Offset, a.seq)
+	case actForget:
+		return forgetNow(t, b, a)
 	}
 	return nil
 }

@@ -48,17 +48,19 @@ const (
 	stepDrain    // wait for tables to be written and removed
 	stepSettings // give a namespace other settings
 	stepAdvance  // move an idle namespace's clock
+	stepDelete   // a namespace, whole
 )
 
 // crashAct is one call inside a batch.
 type crashAct struct {
-	kind actKind
-	rec  store.Record
-	pos  store.Position
-	seq  uint64
-	keys [3]string // of a number to add one to, of a value to set, and to delete
-	outs []string
-	want store.Decision
+	kind   actKind
+	rec    store.Record
+	pos    store.Position
+	seq    uint64
+	keys   [3]string // of a number to add one to, of a value to set, and to delete
+	outs   []string
+	want   store.Decision
+	forget forget
 }
 
 type actKind uint8
@@ -73,6 +75,7 @@ const (
 	actSettle
 	actCommitted
 	actRemember
+	actForget
 )
 
 // picture is what a store holds after a step.
@@ -96,6 +99,7 @@ type shape struct {
 	row     bool // one batch brings a row of jumps that the clock follows
 	early   bool // restarts come in the first third only
 	still   bool // no record of the second namespace has a time of its own
+	forgets int  // of 40 records come with something to forget; of 40 batches, with a deletion
 }
 
 // usual is a shape in which everything happens often: windows of a few batches,
@@ -115,6 +119,7 @@ func usual() shape {
 		},
 		batches: 36,
 		records: 24,
+		forgets: 1,
 	}
 }
 
@@ -123,12 +128,14 @@ var wallClock = time.UnixMilli(1_700_000_000_000).Add(1000 * time.Hour)
 
 // writer draws a script.
 type writer struct {
-	rng    *rand.Rand
-	script *crashScript
-	spaces []*spaceModel
-	used   map[string]bool
-	fresh  int
-	still  bool
+	rng     *rand.Rand
+	script  *crashScript
+	spaces  []*spaceModel
+	born    []spaceModel // as they begin
+	forgets int
+	used    map[string]bool
+	fresh   int
+	still   bool
 }
 
 // spaceModel is a namespace as it stands in the course of the script.
@@ -145,10 +152,11 @@ type spaceModel struct {
 
 func writeScript(seed uint64, sh shape) *crashScript {
 	w := &writer{
-		rng:    rand.New(rand.NewPCG(seed, 1)),
-		script: &crashScript{seed: seed, spaces: sh.spaces},
-		used:   map[string]bool{},
-		still:  sh.still,
+		rng:     rand.New(rand.NewPCG(seed, 1)),
+		script:  &crashScript{seed: seed, spaces: sh.spaces},
+		used:    map[string]bool{},
+		still:   sh.still,
+		forgets: sh.forgets,
 	}
 	for i, sp := range sh.spaces {
 		w.spaces = append(w.spaces, &spaceModel{
@@ -159,6 +167,10 @@ func writeScript(seed uint64, sh shape) *crashScript {
 		w.spaces[i].picture.status.LastOffset = -1
 		w.spaces[i].picture.status.Settings = w.spaces[i].law.options(0)
 		w.spaces[i].widest = sp.opts.Window.Millis()
+	}
+	for _, m := range w.spaces {
+		w.born = append(w.born, *m)
+		w.born[len(w.born)-1].law = cloneLaw(m.law)
 	}
 	w.script.after = append(w.script.after, w.picture())
 	w.step(crashStep{kind: stepOpen})
@@ -173,6 +185,9 @@ func writeScript(seed uint64, sh shape) *crashScript {
 			continue
 		}
 		w.step(w.batch(space, 1+w.rng.IntN(sh.records)))
+		if w.rng.IntN(40) < sh.forgets {
+			w.deleting(w.rng.IntN(len(sh.spaces)))
+		}
 		switch w.rng.IntN(10) {
 		case 0, 1:
 			w.step(w.settings(w.rng.IntN(len(sh.spaces))))
@@ -288,6 +303,9 @@ func settingsOf(o store.NamespaceOptions) settings {
 
 // records draws one record and what goes with it.
 func (w *writer) records(b *batchModel) []crashAct {
+	if w.rng.IntN(40) < w.forgets {
+		return w.forgetting(b)
+	}
 	switch w.rng.IntN(40) {
 	case 0:
 		return []crashAct{b.pass(w.time(b), w.keys(), w.outs(b))}
@@ -405,6 +423,9 @@ func (w *writer) probe() {
 		m.law = newLaw(settingsOf(w.script.spaces[i].opts))
 		var probes []store.Decision
 		for n, s := range w.script.steps {
+			if s.kind == stepDelete && s.space == i {
+				m.law, probes = cloneLaw(w.born[i].law), nil
+			}
 			if mine := s.space == i && !s.abort; probes == nil || mine {
 				switch {
 				case !mine:
@@ -439,6 +460,8 @@ func playLaw(l *law, a crashAct, d store.Decision) store.Decision {
 		l.pass(a.rec.At, a.rec.Origin)
 	case actSkip:
 		l.setPosition(a.pos)
+	case actForget:
+		l.forget(a)
 	}
 	return d
 }
