@@ -122,3 +122,29 @@ func TestStore_DeleteNamespaceBesideItsUse(t *testing.T) {
 	require.NoError(t, s.queue.drain())
 	require.Zero(t, keysOf(t, s, n.num))
 }
+
+// A deletion is no roll-back: what the witness saw of the namespace stays seen.
+func TestStore_DeletedBatchesAreWitnessed(t *testing.T) {
+	fs := vfs.NewMem()
+	reopen := func() (s *Store) {
+		s, err := open("store", nil, seams{fs: fs})
+		require.NoError(t, err)
+		return s
+	}
+	s := reopen()
+	write(t, s, 7)
+	b, err := s.Namespace("b", nil)
+	require.NoError(t, err)
+	accept(t, b, 0, 20, 0)
+	require.NoError(t, s.Close())
+	s = reopen()
+	require.NoError(t, s.DeleteNamespace("a"))
+	require.NoError(t, s.Close())
+	s = reopen()
+	batches, _, err := s.tally()
+	require.NoError(t, err)
+	require.EqualValues(t, 8, batches)
+	write(t, s, 1)
+	require.NoError(t, s.Close())
+	require.NoError(t, reopen().Close())
+}

@@ -46,6 +46,21 @@
 // five seconds before a crash, or all of them where the witness was rolled back
 // with the store, is lost without a sign: put the witness on another disk.
 //
+// # Forgetting
+//
+// [Namespace.Forget] forgets an ID, ForgetOrigins and ForgetTimes forget ranges,
+// ForgetAll everything, each also in a [Batch] with other changes;
+// [Store.DeleteNamespace] deletes a namespace whole. A forgotten ID is as if it had
+// never been accepted: its next record is decided anew. State and outputs are the
+// handler's, and stay.
+//
+// That is so at once, and durable. The bytes of an ID (for one above 256 bytes, of
+// its digest) stay on disk until the segment that holds them is merged or leaves
+// the window, and in the log until its files are used again; after ForgetAll and
+// DeleteNamespace tables go with the batches that follow. Where IDs are personal
+// data and have to be erased, this is the bound to name: the window. A window of
+// forever has none. Checkpoints keep what they hold.
+//
 // # The way of a record
 //
 //	Do(record)
@@ -92,14 +107,16 @@
 //	run    ns seg seq          markers in order of arrival       batch
 //	head   ns                  position, clock, coverage, sums   every batch
 //	out    ns batch i          staged outputs                    batch, until settled
-//	store                      ID, ancestors, secret, sum of     when a namespace is made, Adopt
+//	store                      ID, ancestors, secret, sum of     when a namespace is made or deleted, Adopt
 //	                           the registry
 //	name   name                number and settings               when a namespace is made, or changes
 //	state  ns key              the user's                        batch
 //	row    ns                  markers of a row of jumps         batch, when it changes
 //	dead   ns seg              dropped, its table may stand      batch, until it is gone
+//	dead   ns                  the namespace was deleted         DeleteNamespace, until its tables are gone
 //	opens                      count, and the last 64 openings   Open
 //	ages   ns                  ages of duplicates                batch, when they change
+//	sweeps ns                  forgotten ranges                  batch, when they change
 //
 // # Invariants
 //
@@ -127,4 +144,10 @@
 // proves it, and a head whose coverage and floor are those of the new settings.
 // The floor makes what had left a window count no more whether it still stands
 // or not: when segments go is a matter of layout, and must not show.
+//
+// What is forgotten comes with a batch: an ID as a tombstone, an entry like any
+// other, which outlives what it hides; a range as a sweep, which concerns what
+// stands below a place and goes with the batch after which nothing is there. Both
+// are proved, tombstones by the ledgers, sweeps by the head. A namespace is deleted
+// by one batch, whose dead record has its tables removed.
 package store

@@ -266,8 +266,10 @@ func TestForget_TooManyRanges(t *testing.T) {
 // Forgotten ranges that are lost, or others, are damage.
 func TestForget_DamagedRanges(t *testing.T) {
 	for name, damage := range map[string]func(*Store, []byte) error{
-		"lost":    func(s *Store, key []byte) error { return s.db.Delete(key, nil) },
-		"others":  func(s *Store, key []byte) error { return s.db.Set(key, appendSweeps(nil, []sweep{{num: 1, below: 1, what: sweepAll}}), nil) },
+		"lost": func(s *Store, key []byte) error { return s.db.Delete(key, nil) },
+		"others": func(s *Store, key []byte) error {
+			return s.db.Set(key, appendSweeps(nil, []sweep{{num: 1, below: 1, what: sweepAll}}), nil)
+		},
 		"nothing": func(s *Store, key []byte) error { return s.db.Set(key, []byte{9}, nil) },
 	} {
 		t.Run(name, func(t *testing.T) {

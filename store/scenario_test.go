@@ -81,12 +81,38 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 			return b.SetPosition(Position{TopicID: ID{1}, Offset: s.next})
 		}))
 		return s.status()
+	case "forget": // [id=], or [from= to=] of offsets, or [since= until=] of times, or nothing: everything
+		return s.forget(d)
 	case "status":
 		return s.status()
 	default:
 		d.Fatalf(t, "unknown command")
 		return ""
 	}
+}
+
+func (s *story) forget(d *datadriven.TestData) string {
+	switch {
+	case d.HasArg("id"):
+		var id string
+		d.ScanArgs(s.t, "id", &id)
+		there, err := s.n.Forget([]byte(id))
+		require.NoError(s.t, err)
+		if !there {
+			return "it was not there\n"
+		}
+	case d.HasArg("from"):
+		var from, to int64
+		d.ScanArgs(s.t, "from", &from)
+		d.ScanArgs(s.t, "to", &to)
+		require.NoError(s.t, s.n.ForgetOrigins(ID{1}, 0, from, to))
+	case d.HasArg("since"):
+		require.NoError(s.t, s.n.ForgetTimes(
+			t0.Add(s.duration(d, "since", 0)), t0.Add(s.duration(d, "until", 0))))
+	default:
+		require.NoError(s.t, s.n.ForgetAll())
+	}
+	return "forgotten\n"
 }
 
 func (s *story) options(d *datadriven.TestData) NamespaceOptions {
