@@ -76,6 +76,9 @@ func (w *writer) forgetting(b *batchModel) []crashAct {
 	case 3:
 		f.kind = forgetAll
 	}
+	for range b.law.apart { // a range may hide an older marker of each
+		b.firsts = append(b.firsts, max(b.law.clock, b.law.largest))
+	}
 	f.there = b.law.forget(a)
 	if f.there || f.kind != forgetID {
 		b.picture.status.Forgets++

@@ -150,6 +150,41 @@ var mutants = []mutant{
 		pkg:  "store", run: "^TestIndex_SegmentsAsAPlainMap$",
 	},
 	{
+		name: "a merge drops what hides an older one",
+		file: "store/merge.go",
+		old:  "!(all[i].gone && w.oldest)",
+		new:  "!all[i].gone",
+		pkg:  "store", run: "^TestForget_MergesHideWhatIsOlder$",
+	},
+	{
+		name: "a merge keeps what is swept",
+		file: "store/merge.go",
+		old:  "			if !e.gone && len(w.sweeps) > 0 &&",
+		new:  "			if !e.gone && len(w.sweeps) > 1<<20 &&",
+		pkg:  "store", run: "^TestForget_Ranges$",
+	},
+	{
+		name: "a swept segment goes on after a restart",
+		file: "store/recover.go",
+		old:  " && !x.closedBySweep(x.list[last])",
+		new:  "",
+		pkg:  "fuzz", run: "^TestScript_ForgetsWithoutACrash$",
+	},
+	{
+		name: "a forgotten row leaves an older marker",
+		file: "store/forget.go",
+		old:  "		if found && b.alive(m) && !s.matches(m) {\n",
+		new:  "		if found && b.alive(m) && s.num > 1<<60 {\n",
+		pkg:  "store", run: "^TestForget_InTheRow$",
+	},
+	{
+		name: "a deleted namespace leaves no dead record", // A10
+		file: "store/delete.go",
+		old:  "		must(w.Set(nsKey(kindDead, num), nil, nil))\n",
+		new:  "",
+		pkg:  "store", run: "^TestFault_A10_DeletionIsFinishedByOpen$",
+	},
+	{
 		name: "pending outputs forgotten: settled too far", // F15
 		file: "store/batch.go",
 		old:  "outKey(n.num, b.settled+1, 0)",

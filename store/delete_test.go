@@ -148,3 +148,25 @@ func TestStore_DeletedBatchesAreWitnessed(t *testing.T) {
 	require.NoError(t, s.Close())
 	require.NoError(t, reopen().Close())
 }
+
+// The process ends between the batch that deletes a namespace and the removal of
+// its tables.
+func TestFault_A10_DeletionIsFinishedByOpen(t *testing.T) {
+	fs := vfs.NewMem()
+	s, err := open("store", nil, seams{fs: fs, limits: mergeLimits})
+	require.NoError(t, err)
+	n := filled(t, s, "a")
+	require.NoError(t, s.queue.drain())
+	require.NoError(t, s.lockTables(t.Context())) // no table goes
+	require.NoError(t, s.DeleteNamespace("a"))
+	tables := keysOf(t, s, n.num)
+	require.Greater(t, tables, 1)
+	require.NoError(t, s.Close())
+
+	s, err = open("store", nil, seams{fs: fs, limits: mergeLimits})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	require.Empty(t, slices.Collect(s.Namespaces()))
+	require.NoError(t, s.queue.drain())
+	require.Zero(t, keysOf(t, s, n.num))
+}

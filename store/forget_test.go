@@ -292,3 +292,54 @@ func TestForget_DamagedRanges(t *testing.T) {
 		})
 	}
 }
+
+// A merge keeps the tombstone of what may stand in an older segment, and makes
+// one of what a sweep forgets; a merge that holds the oldest segment drops both.
+func TestForget_MergesHideWhatIsOlder(t *testing.T) {
+	s := testOpen(t, t.TempDir(), limits{full: 20, small: 1, merge: 1000})
+	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Of(time.Hour), BucketWidth: time.Hour})
+	require.NoError(t, err)
+	x := func() *segments { return n.index.(*segments) }
+	touch := func() {
+		require.NoError(t, s.queue.drain())
+		require.NoError(t, n.Update(func(b *Batch) error { b.dirty = true; return nil }))
+	}
+	merged := func(from, to int) *segment {
+		touch()
+		m := &merge{from: append([]*segment(nil), x().list[from:to]...), oldest: from == 0, sweeps: x().sweeps}
+		for _, g := range m.from {
+			g.merging = m
+		}
+		s.queue.add(s.mergeJob(n.num, m))
+		touch()
+		return x().list[from]
+	}
+	accept(t, n, 0, 60, 0)
+	for _, id := range []string{"id-1", "id-30"} {
+		there, err := n.Forget([]byte(id))
+		require.NoError(t, err)
+		require.True(t, there)
+	}
+	require.NoError(t, n.Update(func(b *Batch) error { // again, and far from the first
+		_, err := b.Do(Record{ID: []byte("id-1"), At: t0.Add(60 * time.Millisecond)}, nil)
+		return err
+	}))
+	there, err := n.Forget([]byte("id-1"))
+	require.NoError(t, err)
+	require.True(t, there)
+	accept(t, n, 60, 60, 0)
+	require.NoError(t, n.ForgetOrigins(ID{1}, 0, 61, 63))
+	want := append(append(append([]string{"id-0"}, idsOf(2, 30)...), idsOf(31, 61)...), idsOf(63, 120)...)
+	require.Equal(t, want, duplicates(t, n, idsOf(0, 120)...))
+	touch()
+
+	g := merged(3, len(x().list))
+	require.True(t, g.merged())
+	require.EqualValues(t, 60+2, g.live(), "two tombstones of two IDs, and two made of two markers")
+	require.Empty(t, x().needed(x().list[:3]), "the sweep has nothing left to do here")
+	require.Equal(t, want, duplicates(t, n, idsOf(0, 120)...))
+	g = merged(0, len(x().list))
+	require.EqualValues(t, 120-4, g.live())
+	require.Equal(t, want, duplicates(t, n, idsOf(0, 120)...))
+	require.Empty(t, x().sweeps)
+}

@@ -346,9 +346,8 @@ func (in *input) read(it *pebble.Iterator, w *merging) error {
 			}
 			if !e.gone && len(w.sweeps) > 0 && swept(w.sweeps, m, placeOfNum(in.num)) {
 				e.gone = true
-				text := tombstone(id.text)
-				e.bytes = append(text, entries[n:size]...)
-				e.proof = proofAs(text, id.hash, m, in.seeds[i])
+				e.bytes = slices.Concat(tombstone(id.text), entries[n:size])
+				e.proof = proofAs(e.bytes, id.hash, m, in.seeds[i])
 			}
 			in.entries = append(in.entries, e)
 			entries = entries[size:]
