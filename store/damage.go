@@ -25,6 +25,7 @@ const (
 	PartTable     Part = "table"
 	PartState     Part = "state"
 	PartOutputs   Part = "outputs"
+	PartAges      Part = "ages of duplicates"
 )
 
 // Damage is one thing that is not as it was written, and where.

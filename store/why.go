@@ -95,13 +95,13 @@ func (n *Namespace) Why(id []byte) (Why, error) {
 	h := &f.head
 	w := Why{
 		Found: f.found, Place: f.place, Kind: kindOf(id),
-		Clock: timeOf(h.clock.now), Coverage: publicCoverage(h.cov), Window: f.rules.w, Position: h.pos,
+		Clock: timeOf(h.clock.now), Coverage: h.cov.public(), Window: f.rules.w, Position: h.pos,
 		Asked: f.asked, RuledOut: f.ruledOut, Read: f.read,
-		Decision: decide(h.clock, 0, step{}, f.found, f.marker, h.cov, f.rules.w),
+		Decision: f.decide(),
 	}
 	if f.found {
 		w.Marker = f.public()
-		w.Age = time.Duration(max(0, h.clock.now-f.first())) * time.Millisecond
+		w.Age = time.Duration(max(0, h.clock.age(f.marker))) * time.Millisecond
 	}
 	return w, nil
 }
@@ -116,24 +116,21 @@ type sighting struct {
 	asked, ruledOut, read int
 }
 
-// first returns F, which is the first C for a marker of before any time.
-func (f *sighting) first() int64 {
-	if f.marker.first == 0 {
-		return f.head.clock.first
-	}
-	return f.marker.first
-}
+func (f *sighting) counts() bool { return f.decide().Verdict == Duplicate }
 
-func (f *sighting) counts() bool { return f.rules.w.ContainsMillis(f.first(), f.head.clock.now) }
+// decide returns what a record of the ID would be told that came without a time.
+func (f *sighting) decide() Decision {
+	h := &f.head
+	d := decide(h.clock, 0, step{}, f.found, f.marker, h.cov, h.floor, f.rules.w)
+	d.Coverage = h.cov.public()
+	return d
+}
 
 func (f *sighting) public() Marker { return f.picture.public(f.marker) }
 
 // public returns a marker as callers see it.
 func (p *picture) public(m marker) Marker {
-	first := m.first
-	if first == 0 {
-		first = p.head.clock.first
-	}
+	first := p.head.clock.firstOf(m)
 	v := Marker{First: timeOf(first), Origin: m.origin}
 	if !p.rules.w.IsForever() {
 		v.Leaves = timeOf(add(max(first, 0), p.rules.w.Millis()))
@@ -223,18 +220,6 @@ func (f *sighting) inPages(it *pebble.Iterator, id ident, maybes []maybe) error 
 		}
 	}
 	return nil
-}
-
-// publicCoverage returns coverage as callers see it.
-func publicCoverage(c coverage) Coverage {
-	switch {
-	case c.open:
-		return Coverage{Open: true, Reason: c.reason}
-	case c.fromStart():
-		return Coverage{}
-	default:
-		return Coverage{Since: timeOf(c.since), Reason: c.reason}
-	}
 }
 
 func kindOf(id []byte) IDKind {
