@@ -71,7 +71,7 @@ func (v *survey) damage() error {
 func (v *survey) public(r rules) (show func(marker) Marker, counts func(marker) bool) {
 	p := &picture{rules: r, head: v.head}
 	counts = func(m marker) bool {
-		f := sighting{picture: p, marker: m, found: true}
+		f := inquiry{picture: p, marker: m, found: true}
 		return f.counts()
 	}
 	return p.public, counts

@@ -106,8 +106,8 @@ func (n *Namespace) Why(id []byte) (Why, error) {
 	return w, nil
 }
 
-// sighting is what a look-up from outside has found, in which picture.
-type sighting struct {
+// inquiry is a look-up from outside and what it has found, in which picture.
+type inquiry struct {
 	*picture
 	marker
 	found bool
@@ -116,17 +116,17 @@ type sighting struct {
 	asked, ruledOut, read int
 }
 
-func (f *sighting) counts() bool { return f.decide().Verdict == Duplicate }
+func (f *inquiry) counts() bool { return f.decide().Verdict == Duplicate }
 
 // decide returns what a record of the ID would be told that came without a time.
-func (f *sighting) decide() Decision {
+func (f *inquiry) decide() Decision {
 	h := &f.head
 	d := decide(h.clock, 0, step{}, f.found, f.marker, h.cov, h.floor, f.rules.w)
 	d.Coverage = h.cov.public()
 	return d
 }
 
-func (f *sighting) public() Marker { return f.picture.public(f.marker) }
+func (f *inquiry) public() Marker { return f.picture.public(f.marker) }
 
 // public returns a marker as callers see it.
 func (p *picture) public(m marker) Marker {
@@ -141,7 +141,7 @@ func (p *picture) public(m marker) Marker {
 // find looks an ID up from outside: the row, then the segments, newest first.
 // What is in memory answers with the index held still; pages are read after
 // that, by an iterator of that moment, for which no table goes.
-func (n *Namespace) find(id []byte) (f sighting, err error) {
+func (n *Namespace) find(id []byte) (f inquiry, err error) {
 	if len(id) == 0 {
 		return f, ErrNoID
 	}
@@ -153,7 +153,7 @@ func (n *Namespace) find(id []byte) (f sighting, err error) {
 	var maybes []maybe
 	var it *pebble.Iterator
 	err = n.look(func(p *picture) error {
-		f, maybes = sighting{picture: p}, maybes[:0]
+		f, maybes = inquiry{picture: p}, maybes[:0]
 		if f.inMemory(key, &maybes); len(maybes) == 0 {
 			return nil
 		}
@@ -174,7 +174,7 @@ func (n *Namespace) find(id []byte) (f sighting, err error) {
 
 // inMemory asks what is in memory, and collects the segments above the first hit
 // that only a page can answer for.
-func (f *sighting) inMemory(id ident, maybes *[]maybe) {
+func (f *inquiry) inMemory(id ident, maybes *[]maybe) {
 	if v, ok := f.row.find(id); ok {
 		f.marker, f.found, f.place = v.m, true, Place{Row: true}
 		return
@@ -196,7 +196,7 @@ func (f *sighting) inMemory(id ident, maybes *[]maybe) {
 	}
 }
 
-func (f *sighting) hit(g *segment, m marker, id ident) {
+func (f *inquiry) hit(g *segment, m marker, id ident) {
 	f.marker, f.found = m, true
 	f.place = Place{Segment: g.num, State: f.index.stateOf(g)}
 	if g.table != nil {
@@ -205,7 +205,7 @@ func (f *sighting) hit(g *segment, m marker, id ident) {
 }
 
 // inPages reads the pages, newest first: a hit stands above the one in memory.
-func (f *sighting) inPages(it *pebble.Iterator, id ident, maybes []maybe) error {
+func (f *inquiry) inPages(it *pebble.Iterator, id ident, maybes []maybe) error {
 	for i, q := range maybes {
 		f.read++
 		m, ok, err := f.index.findIn(it, q.g, q.page, id)
