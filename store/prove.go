@@ -9,7 +9,8 @@ const proveStep = 512
 // and again between two reads; its error ends the reading.
 func (v *survey) prove(more func() error) error {
 	v.layout()
-	for _, num := range v.numbers() {
+	for nums := v.numbers(); len(nums) > 0; nums = nums[1:] {
+		num := nums[0]
 		g := v.segments[num]
 		v.report.Segments++
 		if v.hasHead && placeOfNum(num) >= v.head.next {
@@ -23,6 +24,7 @@ func (v *survey) prove(more func() error) error {
 		if err := more(); err != nil {
 			return err
 		}
+		nums = append(nums, v.recall(g)...)
 	}
 	v.proveSum()
 	v.proveOutputs()
@@ -38,7 +40,9 @@ func (v *survey) prove(more func() error) error {
 func (v *survey) proveSum() {
 	v.sum = v.row.ledger(v.s.secret)
 	for _, g := range v.segments {
-		v.sum.add(g.all)
+		if !g.spare {
+			v.sum.add(g.all)
+		}
 	}
 	if !v.hasHead || v.sum == v.head.sum {
 		return

@@ -66,11 +66,14 @@ func (w *pieces) add(key, value []byte) {
 	w.keys++
 }
 
+// triesMost bounds how often it is tried to read behind what cannot be read.
+const triesMost = 100
+
 // copyReadable copies the keys with a prefix that can be read. Behind one that
 // cannot, it tries where the next block may begin: a few pages on.
 func (r *repairs) copyReadable(w *pieces, prefix []byte) {
 	from := slices.Clone(prefix)
-	for tries := 0; from != nil && tries < 1000; tries++ {
+	for tries := 0; from != nil && tries < triesMost; tries++ {
 		last := from
 		err := guarded(func() error {
 			it, err := r.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})

@@ -128,6 +128,7 @@ type plan struct {
 	head     head
 	before   coverage
 	rowGoes  bool
+	merged   []*surveyed // their entries are missing in the catalogue
 	tables   []uint64
 	runs     []uint64
 	inFile   map[uint64]string
@@ -209,9 +210,14 @@ func (v *survey) plan(p *plan) {
 		newer := placeOfNum(num) >= v.head.next
 		if !p.all && !g.bad && !newer && !v.suspect(g) {
 			sum.add(g.all)
+			p.finish(g)
 			continue
 		}
 		p.aside = append(p.aside, g)
+		if g.spare {
+			p.tables = append(p.tables, num)
+			continue // what it holds is in others
+		}
 		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > v.head.clock.other()
 		p.head.cov = p.head.cov.lost(max(g.high, v.head.clock.first))
 		if g.table {
@@ -225,6 +231,22 @@ func (v *survey) plan(p *plan) {
 		p.head.cov = p.before.opened(Lost)
 	}
 	p.head.next, p.head.sum, p.survivor = next, sum, sum.n
+}
+
+// finish ends a merge that stands, so that nothing of the segments that it
+// replaces, damaged ones too, matters any more.
+func (p *plan) finish(g *surveyed) {
+	if len(g.olds) > 0 {
+		p.merged = append(p.merged, g)
+	}
+	for _, old := range g.olds {
+		if old.table {
+			p.tables = append(p.tables, old.num)
+		}
+		if old.runs > 0 {
+			p.runs = append(p.runs, old.num)
+		}
+	}
 }
 
 // suspect reports whether a segment that proves as far as it can may be what the
@@ -274,6 +296,12 @@ func (r *repairs) mend(p *plan) error {
 		for _, g := range p.aside {
 			must(w.Delete(segKey(kindCat, p.num, g.num), nil))
 		}
+		for _, g := range p.merged {
+			must(w.Set(segKey(kindCat, p.num, g.num), g.facts.append(nil), nil))
+			for _, old := range g.olds {
+				must(w.Delete(segKey(kindCat, p.num, old.num), nil))
+			}
+		}
 		for _, num := range p.tables {
 			must(w.Set(segKey(kindDead, p.num, num), nil, nil))
 		}
@@ -303,6 +331,9 @@ func (r *repairs) removeTables(p *plan) error {
 	}
 	return s.fault.write("forget removed tables", s.opts.CommitTimeout, func() error {
 		w := s.db.NewBatch()
+		for _, num := range p.tables {
+			must(w.Delete(segKey(kindDead, p.num, num), nil))
+		}
 		for _, g := range p.aside {
 			must(w.Delete(segKey(kindDead, p.num, g.num), nil))
 		}

@@ -41,11 +41,12 @@ type surveyed struct {
 	catalogue bool // the catalogue has it
 	table     bool // it has pages
 	runs      uint64
-	accepted  ledger // in runs
-	replaces  []uint64
-	bad       bool // it does not prove
-	doubt     bool // its facts may be wrong
-	beyond    bool // it has markers of offsets that the position has not passed
+	accepted  ledger      // in runs
+	olds      []*surveyed // that it replaces, where the batch that says so was not durable
+	spare     bool        // it does not prove, and the olds stand in its place
+	bad       bool        // it does not prove
+	doubt     bool        // its facts may be wrong
+	beyond    bool        // it has markers of offsets that the position has not passed
 }
 
 // newSurvey opens a view of the database as it is now.
@@ -397,15 +398,30 @@ func (v *survey) replaced() {
 		for _, old := range v.numbers() {
 			if old < num && placeOfNum(old) >= g.from {
 				sum.add(v.segments[old].all)
-				g.replaces = append(g.replaces, old)
+				g.olds = append(g.olds, v.segments[old])
 			}
 		}
 		if sum != g.all {
 			v.wrong(PartTable, int64(num), -1, "it does not hold what the segments hold that it was merged from")
+			g.spare = len(g.olds) > 0
 			continue
 		}
-		for _, old := range g.replaces {
-			delete(v.segments, old)
+		for _, old := range g.olds {
+			delete(v.segments, old.num)
 		}
 	}
+}
+
+// recall puts the segments that a merged one was made of in its place, which does
+// not prove. They are still to be proved.
+func (v *survey) recall(g *surveyed) (nums []uint64) {
+	if !g.bad || g.spare || len(g.olds) == 0 {
+		return nil
+	}
+	g.spare = true
+	for _, old := range g.olds {
+		v.segments[old.num] = old
+		nums = append(nums, old.num)
+	}
+	return nums
 }
