@@ -255,7 +255,7 @@ func (e *examination) strays(v *survey) {
 	for _, num := range e.registry {
 		numbers[num] = true
 	}
-	from := []byte{}
+	from := []byte{0}
 	for from != nil {
 		key, err := v.first(from, nil)
 		if err != nil {
