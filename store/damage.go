@@ -16,6 +16,7 @@ const (
 	PartHead      Part = "head"
 	PartRow       Part = "row"
 	PartSum       Part = "sum"
+	PartSweeps    Part = "forgotten ranges"
 	PartCatalogue Part = "catalogue"
 	PartDead      Part = "dead records"
 	PartRun       Part = "run"

@@ -54,6 +54,9 @@ func (n *Namespace) markers(fn func(MarkerEntry) error, looseMost, pieceMost uin
 	if w.ended != nil {
 		return w.ended
 	}
+	if deleted := n.there(); deleted != nil {
+		return deleted
+	}
 	return n.s.fault.read("list markers", func() error { return err })
 }
 
@@ -103,7 +106,12 @@ type census struct {
 type placed struct {
 	ident
 	marker
-	num uint64 // its segment's
+	num  uint64 // its segment's
+	gone bool   // it is a tombstone, or swept
+}
+
+func (v *survey) placed(e *stored, num uint64) placed {
+	return placed{e.ident, e.marker, num, e.tombstone() || swept(v.sweeps, e.marker, placeOfNum(num))}
 }
 
 // newestLast orders markers by their ID, and those of one ID by their age.
@@ -176,7 +184,7 @@ func (w *census) readLoose(i, count uint64) error {
 		g.eachIn(entries, w.s.secret, func(e *stored) {
 			if rangeOf(e.hash.Hi, count) == i {
 				e.text = slices.Clone(e.text)
-				w.loose = append(w.loose, placed{e.ident, e.marker, num})
+				w.loose = append(w.loose, w.placed(e, num))
 			}
 		})
 	})
@@ -185,7 +193,7 @@ func (w *census) readLoose(i, count uint64) error {
 	}
 	for _, v := range w.row.list {
 		if rangeOf(v.id.hash.Hi, count) == i {
-			w.loose = append(w.loose, placed{v.id, v.m, math.MaxUint64})
+			w.loose = append(w.loose, placed{v.id, v.m, math.MaxUint64, false})
 		}
 	}
 	slices.SortStableFunc(w.loose, newestLast)
@@ -208,7 +216,7 @@ func (w *census) list(i, count uint64) error {
 	}
 	slices.SortStableFunc(w.piece, newestLast)
 	for k, m := range w.piece {
-		if k+1 < len(w.piece) && bytes.Equal(m.text, w.piece[k+1].text) || !w.counts(m.marker) {
+		if k+1 < len(w.piece) && bytes.Equal(m.text, w.piece[k+1].text) || m.gone || !w.counts(m.marker) {
 			continue
 		}
 		id, kind := readText(m.text)
@@ -287,7 +295,7 @@ func (t *censusTable) read() error {
 		texts = append(texts, e.text...)
 		e.text = texts[from:len(texts):len(texts)]
 		t.sum.add(e.proof(t.g.seeds))
-		t.rest = append(t.rest, placed{e.ident, e.marker, t.g.num})
+		t.rest = append(t.rest, t.v.placed(e, t.g.num))
 	})
 	if !whole {
 		return corruptf("namespace %q, segment %d: page %d is damaged", t.v.name, t.g.num, t.page)

@@ -180,7 +180,7 @@ func (r *repairs) judge(v *survey) error {
 		switch d.Part {
 		case PartFilter:
 			continue
-		case PartHead, PartState, PartOutputs, PartAges:
+		case PartHead, PartState, PartOutputs, PartAges, PartSweeps:
 			r.beyond = append(r.beyond, d)
 		case PartRow, PartSum:
 		default:

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // SegmentState says what answers for a segment, and what may still come into it.
 type SegmentState uint8
@@ -84,7 +87,7 @@ func (n *Namespace) Segments() ([]SegmentStats, error) {
 		}
 		return nil
 	})
-	return all, err
+	return all, errors.Join(err, n.there())
 }
 
 func (x *segments) stats() []SegmentStats {

@@ -1,15 +1,18 @@
 package store
 
-// stored is a marker as it stands in a run or in a page.
+// stored is an entry as it stands in a run or in a page: a marker, or a
+// tombstone.
 type stored struct {
-	ident // its text is within the run or page
-	marker
-	base int // among the segment's
+	ident         // its plain text
+	marker        // a tombstone's says only when it was entered
+	entry  []byte // its bytes, and those behind it
+	base   int    // among the segment's
 }
 
-func (e *stored) proof(seeds []uint64) ledger {
-	return proof(e.hash, e.first, e.origin.Offset, seeds[e.base])
-}
+func (e *stored) proof(seeds []uint64) ledger { return proofAs(e.entry, e.hash, e.marker, seeds[e.base]) }
+
+// tombstone reports whether the entry says that its ID is forgotten.
+func (e *stored) tombstone() bool { return flagsOf(e.entry)&flagTombstone != 0 }
 
 // eachIn calls fn for every entry of a page, or of a run of a segment that was
 // never merged, in order of arrival for each base. It reports false where they
@@ -22,7 +25,7 @@ func (f *facts) eachIn(page []byte, secret uint64, fn func(*stored)) bool {
 			if size == 0 {
 				return false
 			}
-			e = stored{keyed(entries[:n:n], secret), m, i}
+			e = stored{keyed(plainText(entries[:n:n]), secret), m, entries, i}
 			fn(&e)
 			entries = entries[size:]
 		}

@@ -25,6 +25,7 @@ type survey struct {
 	hasHead   bool // there is one that parses, or no batch yet
 	headless  bool // there is none
 	row       row
+	sweeps    []sweep
 	rowIsBad  bool
 	leftovers bool                 // state or outputs
 	segments  map[uint64]*surveyed // those that count
@@ -114,6 +115,7 @@ func (v *survey) walk(prefix []byte, fn func(key, value []byte)) error {
 func (v *survey) layout() {
 	v.readHead()
 	v.readRow()
+	v.readSweeps()
 	v.readCatalogue()
 	v.readDead()
 	v.readTables()
@@ -159,6 +161,20 @@ func (v *survey) readRow() {
 		return
 	}
 	v.row, v.rowIsBad = row{}, true
+}
+
+func (v *survey) readSweeps() {
+	value, err := v.value(nsKey(kindSweeps, v.num))
+	var ok bool
+	v.sweeps, ok = parseSweeps(value)
+	switch {
+	case err != nil:
+		v.wrong(PartSweeps, -1, -1, "they cannot be read: %v", err)
+	case !ok:
+		v.wrong(PartSweeps, -1, -1, "they do not parse")
+	case v.hasHead && sumOfSweeps(value) != v.head.sweeps:
+		v.wrong(PartSweeps, -1, -1, "they are not those that the newest batch wrote")
+	}
 }
 
 func (v *survey) readCatalogue() {
@@ -381,7 +397,7 @@ func parseRun(value []byte) (b base, entries []byte, opened, high int64, ok bool
 
 // ahead notes a marker of an offset that the position has not passed.
 func (v *survey) ahead(g *surveyed, e *stored) {
-	if !e.origin.IsZero() && v.head.hasPos && e.origin.sameLog(v.head.pos) && e.origin.Offset >= v.head.pos.Offset {
+	if !e.tombstone() && !e.origin.IsZero() && v.head.hasPos && e.origin.sameLog(v.head.pos) && e.origin.Offset >= v.head.pos.Offset {
 		g.beyond = true
 	}
 }

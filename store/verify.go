@@ -135,6 +135,9 @@ func (e *examination) one(name string, each func(*survey) error) error {
 		return err
 	}
 	defer v.close()
+	if there, err := v.value(nameKey(name)); err == nil && there == nil {
+		return nil // deleted meanwhile
+	}
 	if err := v.prove(e.more); err != nil {
 		return err
 	}
@@ -246,7 +249,7 @@ func (e *examination) openings(v *survey) {
 }
 
 // spaced are the kinds of key that belong to a namespace.
-var spaced = []byte{kindPage, kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindDead, kindAges}
+var spaced = append([]byte{kindPage, kindDead}, spaceKinds...)
 
 // strays finds keys that belong to nothing: of no namespace, or of no kind. It
 // goes from one namespace to the next and skips what is in them.
@@ -254,6 +257,14 @@ func (e *examination) strays(v *survey) {
 	numbers := map[uint32]bool{}
 	for _, num := range e.registry {
 		numbers[num] = true
+	}
+	err := v.walk([]byte{kindDead}, func(key, _ []byte) {
+		if d := (decoder{b: key[1:]}); len(key) == 5 {
+			numbers[d.uint32()] = true // deleted; its tables go
+		}
+	})
+	if err != nil {
+		v.wrong(PartDead, -1, -1, "they cannot be read to their end: %v", err)
 	}
 	from := []byte{0}
 	for from != nil {

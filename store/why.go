@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -110,8 +111,9 @@ func (n *Namespace) Why(id []byte) (Why, error) {
 type inquiry struct {
 	*picture
 	marker
-	found bool
-	place Place
+	found  bool
+	place  Place
+	sweeps []sweep
 
 	asked, ruledOut, read int
 }
@@ -153,7 +155,7 @@ func (n *Namespace) find(id []byte) (f inquiry, err error) {
 	var maybes []maybe
 	var it *pebble.Iterator
 	err = n.look(func(p *picture) error {
-		f, maybes = inquiry{picture: p}, maybes[:0]
+		f, maybes = inquiry{picture: p, sweeps: p.index.sweeps}, maybes[:0]
 		if f.inMemory(key, &maybes); len(maybes) == 0 {
 			return nil
 		}
@@ -163,13 +165,13 @@ func (n *Namespace) find(id []byte) (f inquiry, err error) {
 		})
 	})
 	if err != nil || it == nil {
-		return f, err
+		return f, errors.Join(err, n.there())
 	}
 	err = n.s.fault.read("look an ID up", func() error { return f.inPages(it, key, maybes) })
 	if closed := guarded(it.Close); err == nil && closed != nil {
 		err = fmt.Errorf("store: look an ID up: %w", closed)
 	}
-	return f, err
+	return f, errors.Join(err, n.there())
 }
 
 // inMemory asks what is in memory, and collects the segments above the first hit
@@ -196,8 +198,11 @@ func (f *inquiry) inMemory(id ident, maybes *[]maybe) {
 	}
 }
 
+// hit takes the newest entry of the ID, which may say that it is forgotten.
 func (f *inquiry) hit(g *segment, m marker, id ident) {
-	f.marker, f.found = m, true
+	if f.marker, f.found, _ = stands(f.sweeps, m, g.num); !f.found {
+		return
+	}
 	f.place = Place{Segment: g.num, State: f.index.stateOf(g)}
 	if g.table != nil {
 		f.place.Page = pageOf(id.hash.Hi, g.pages)
@@ -213,8 +218,10 @@ func (f *inquiry) inPages(it *pebble.Iterator, id ident, maybes []maybe) error {
 			return err
 		}
 		if ok {
-			f.marker, f.found = m, true
-			f.place = Place{Segment: q.g.num, State: SegmentSealed, Page: q.page}
+			f.place = Place{}
+			if f.marker, f.found, _ = stands(f.sweeps, m, q.g.num); f.found {
+				f.place = Place{Segment: q.g.num, State: SegmentSealed, Page: q.page}
+			}
 			f.asked -= len(maybes) - i - 1 // those below it need not have been
 			return nil
 		}
