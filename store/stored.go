@@ -9,7 +9,9 @@ type stored struct {
 	base   int    // among the segment's
 }
 
-func (e *stored) proof(seeds []uint64) ledger { return proofAs(e.entry, e.hash, e.marker, seeds[e.base]) }
+func (e *stored) proof(seeds []uint64) ledger {
+	return proofAs(e.entry, e.hash, e.marker, seeds[e.base])
+}
 
 // tombstone reports whether the entry says that its ID is forgotten.
 func (e *stored) tombstone() bool { return flagsOf(e.entry)&flagTombstone != 0 }

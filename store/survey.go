@@ -397,7 +397,8 @@ func parseRun(value []byte) (b base, entries []byte, opened, high int64, ok bool
 
 // ahead notes a marker of an offset that the position has not passed.
 func (v *survey) ahead(g *surveyed, e *stored) {
-	if !e.tombstone() && !e.origin.IsZero() && v.head.hasPos && e.origin.sameLog(v.head.pos) && e.origin.Offset >= v.head.pos.Offset {
+	l := v.head.pos
+	if !e.tombstone() && !e.origin.IsZero() && v.head.hasPos && e.origin.sameLog(l) && e.origin.Offset >= l.Offset {
 		g.beyond = true
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -283,4 +284,46 @@ func TestMarkers_TheLastOfEachID(t *testing.T) {
 	stop := fmt.Errorf("enough")
 	require.ErrorIs(t, n.Markers(func(MarkerEntry) error { return stop }), stop)
 	require.NoError(t, s.Err())
+}
+
+// What is forgotten is neither found nor listed, wherever it stood; everybody
+// beside the owner answers as the owner does.
+func TestLookup_Forgotten(t *testing.T) {
+	s := testOpen(t, t.TempDir(), limits{full: 60, small: 10, merge: 4})
+	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
+	require.NoError(t, err)
+	for o := int64(0); o < 1000; o += 50 {
+		accept(t, n, o, 50, 0)
+		require.NoError(t, s.queue.drain())
+	}
+	require.NoError(t, n.Update(func(b *Batch) error {
+		for _, i := range []int{3, 500, 990} {
+			if _, err := b.Forget(fmt.Appendf(nil, "id-%d", i)); err != nil {
+				return err
+			}
+		}
+		return b.ForgetOrigins(ID{1}, 0, 200, 300)
+	}))
+	listed := map[int64]bool{}
+	require.NoError(t, n.markers(func(m MarkerEntry) error {
+		listed[m.Origin.Offset] = true
+		return nil
+	}, 64, 64))
+	require.Len(t, listed, 1000-100-3)
+	stop := fmt.Errorf("stop")
+	require.ErrorIs(t, n.Update(func(b *Batch) error {
+		for i := range int64(1000) {
+			id := fmt.Appendf(nil, "id-%d", i)
+			_, found, err := n.Lookup(id)
+			require.NoError(t, err)
+			d, err := b.Do(Record{ID: id}, nil)
+			require.NoError(t, err)
+			require.Equal(t, d.Verdict == Duplicate, found, i)
+			require.Equal(t, found, listed[i], i)
+		}
+		return stop
+	}), stop)
+	r, err := s.Verify(context.Background(), nil)
+	require.NoError(t, err)
+	require.Empty(t, r.Damage)
 }
