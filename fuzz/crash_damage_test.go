@@ -51,7 +51,11 @@ func replace(t require.TestingT, fs vfs.FS, path string, b []byte) {
 }
 
 func dataFiles(t require.TestingT, fs vfs.FS, part string) []string {
-	dir := scriptDir + "/db"
+	return filesOf(t, fs, scriptDir, part)
+}
+
+func filesOf(t require.TestingT, fs vfs.FS, dir, part string) []string {
+	dir += "/db"
 	names, err := fs.List(dir)
 	require.NoError(t, err)
 	slices.Sort(names)

@@ -61,6 +61,23 @@
 // data and have to be erased, this is the bound to name: the window. A window of
 // forever has none. Checkpoints keep what they hold.
 //
+// # Looking in, and mending
+//
+// Lookup, Why, Markers, Segments and Status may be called by anybody at any time,
+// beside batches: they see the newest durable batch and wait for no handler.
+//
+//	                 owner                          everybody else
+//	handler runs     reads the index                looks up beside it
+//	batch written    holds the index (absorb)       waits for the disk, no longer
+//	batch durable    shows a new picture, lets go   sees all of it
+//
+// [Store.Verify] reads all that is on disk, believes nothing that is in memory,
+// and names what is damaged and where: each table by its pages, its filter and
+// its ledger, runs by the sum that the head keeps. [Repair] takes segments that do
+// not prove out of a closed store. Their namespace's coverage moves to where none
+// of their markers would count any more, or is open: what was lost is never taken
+// for new. Anything else that is damaged is beyond repair: restore a backup.
+//
 // # The way of a record
 //
 //	Do(record)

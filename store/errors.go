@@ -44,6 +44,11 @@ var (
 	// that were acknowledged are not in it (R16).
 	ErrRolledBack = errors.New("store: rolled back")
 
+	// ErrBeyondRepair is returned by Repair for damage to what is not markers: a
+	// position, state, outputs, the registry; and for a directory that the
+	// storage engine cannot open at all. Nothing was changed.
+	ErrBeyondRepair = errors.New("store: beyond repair; restore a backup")
+
 	// ErrBacklog is returned by Update when sealed tables cannot be written as
 	// fast as markers come in: the disk is full, or much too slow. The batch
 	// was not begun; the call may be made again.

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -23,6 +24,10 @@ import (
 type fault struct {
 	logger *slog.Logger
 	done   chan struct{} // closed with the first fault
+
+	// sparing counts readers that expect damage. Whoever else meets it meanwhile
+	// gets it as the error of a read, which stops the store as well.
+	sparing atomic.Int32
 
 	mu  sync.Mutex
 	err error // the first fault
@@ -180,6 +185,9 @@ func (f *fault) found(err error) error {
 func (f *fault) listener() *pebble.EventListener {
 	return &pebble.EventListener{
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			if f.sparing.Load() > 0 {
+				return
+			}
 			f.set(corruptf("%s: %v", i.Path, i.Details))
 		},
 	}

@@ -2,6 +2,8 @@ package store
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 
 	"github.com/firstseen/firstseen/internal/storehook"
 )
@@ -14,6 +16,13 @@ func init() {
 	storehook.Adopt = func(dir string, opts any, h storehook.Hooks) error {
 		o, _ := opts.(*AdoptOptions)
 		return adopt(dir, o, seamsOf(h))
+	}
+	storehook.VerifyDir = func(dir string, h storehook.Hooks) (any, error) {
+		return verifyDir(context.Background(), dir, nil, seamsOf(h))
+	}
+	storehook.Repair = func(dir string, logger any, h storehook.Hooks) (any, error) {
+		l, _ := logger.(*slog.Logger)
+		return repair(context.Background(), dir, &RepairOptions{Logger: l}, seamsOf(h))
 	}
 	storehook.Drain = func(s any) error { return s.(*Store).queue.drain() }
 }

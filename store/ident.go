@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 
 	"github.com/zeebo/xxh3"
 )
@@ -78,4 +79,54 @@ func textLen(e []byte) int {
 // secret, so that nobody can choose IDs that share a place.
 func hashText(text []byte, secret uint64) xxh3.Uint128 {
 	return xxh3.Hash128Seed(text, secret)
+}
+
+// IDKind says how an ID is stored.
+type IDKind uint8
+
+// The kinds of a stored ID. The zero IDKind is none.
+const (
+	_        IDKind = iota
+	IDRaw           // its bytes as they are
+	IDUUID          // the 16 bytes of a UUID in its canonical lower-case text
+	IDDigest        // the SHA-256 of an ID above 256 bytes, which is not stored itself
+)
+
+// String returns the kind's name in lower case.
+func (k IDKind) String() string {
+	switch k {
+	case IDRaw:
+		return "raw"
+	case IDUUID:
+		return "uuid"
+	case IDDigest:
+		return "digest"
+	default:
+		return "none"
+	}
+}
+
+// readText returns the ID that an entry's text stands for, or its digest.
+func readText(text []byte) ([]byte, IDKind) {
+	h, n := binary.Uvarint(text)
+	b := text[n:]
+	switch h & 7 {
+	case kindUUID:
+		return appendUUID(nil, b), IDUUID
+	case kindDigest:
+		return b, IDDigest
+	default:
+		return b, IDRaw
+	}
+}
+
+// appendUUID appends the canonical text of a UUID.
+func appendUUID(dst, u []byte) []byte {
+	for i := range u {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, u[i:i+1])
+	}
+	return dst
 }

@@ -74,7 +74,7 @@ func (x *segments) unload() bool {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.list = nil
+	x.list, x.gone = nil, true
 	x.recount()
 	return true
 }
@@ -99,6 +99,8 @@ func (x *segments) release(excess int64) int64 {
 // relieve spills segments until the budget holds again, largest first, whatever
 // their size. Only between batches.
 func (x *segments) relieve(excess int64) int64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	var able []*segment
 	for _, g := range x.list {
 		switch {

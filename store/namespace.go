@@ -38,8 +38,11 @@ type Namespace struct {
 	used    atomic.Int64 // Store.uses of its newest batch
 	deleted atomic.Bool  // from just before it is
 
-	mu   sync.Mutex
-	gone []uint64 // dead segments whose tables are gone
+	picture atomic.Pointer[picture]
+
+	mu      sync.Mutex
+	gone    []uint64      // dead segments whose tables are gone
+	reading chan struct{} // closed when the markers were read; nil: nobody waits
 }
 
 // Name returns the namespace's name.
@@ -131,6 +134,7 @@ func (n *Namespace) keep(b *Batch) {
 	if len(b.outs) > 0 {
 		n.stagedIn(n.head.sequence, len(b.outs))
 	}
+	n.show()
 	n.index.committed()
 	n.used.Store(n.s.uses.Add(1))
 	n.s.relieve(n)

@@ -56,12 +56,14 @@ func (n *Namespace) load() error {
 	if n.loaded {
 		return nil
 	}
+	defer n.endLoading()
 	l := loader{n: n, segments: map[uint64]*segment{}}
 	x, err := l.load()
 	if err != nil {
 		return n.s.fault.found(err)
 	}
 	n.index, n.loaded = x, true
+	n.show()
 	for _, seg := range l.dead {
 		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
 	}
@@ -200,26 +202,11 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 	if !bytes.Equal(g.facts.append(nil), v) {
 		return corruptf("namespace %q: segment %d is one thing in the catalogue and another in its table", n.name, num)
 	}
-	raw := make([]byte, 0, int(f.words)*8)
-	for i := uint32(0); len(raw) < int(f.words)*8; i++ {
-		key := tableKey(nil, n.num, num, partFilter, i)
-		if !it.SeekGE(key) || string(it.Key()) != string(key) {
-			break
-		}
-		chunk, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		raw = append(raw, chunk...)
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	words, err := f.wordsOf(raw)
+	filter, err := l.filter(it, &g.facts)
 	if err != nil {
 		return err
 	}
-	g.table = &sealed{pages: f.pages, filter: newFilter(words), filterSum: f.filterSum}
+	g.table = &sealed{pages: f.pages, filter: filter, filterSum: f.filterSum}
 	return nil
 }
 

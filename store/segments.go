@@ -35,6 +35,7 @@ type segments struct {
 	// reads without it.
 	mu    sync.RWMutex
 	list  []*segment // by number; the open one is last
+	gone  bool       // it was given up: there is another, or none
 	open  *segment   // nil: the next marker opens one
 	count uint64     // the next segment's place
 	total ledger     // of every segment in list
@@ -351,7 +352,7 @@ func (x *segments) failed() {
 	for _, g := range x.list {
 		g.dead.Store(true) // no table may hold its markers
 	}
-	x.list = nil
+	x.list, x.gone = nil, true
 	x.recount()
 }
 

@@ -186,6 +186,7 @@ func (n *Namespace) publish() {
 		}
 	}
 	n.status.Store(st)
+	n.show()
 }
 
 // DiskBytes returns what the namespace takes in tables on disk, its state and
@@ -218,6 +219,9 @@ type Stats struct {
 	Namespaces int
 	// MemoryBytes is what markers outside tables take of Options.Memory.
 	MemoryBytes int64
+	// FiltersMadeAnew is how many filters were found to be damaged since the
+	// store was opened, and were made anew from their tables.
+	FiltersMadeAnew int64
 	// DiskBytes is what the database takes on disk, its log included.
 	DiskBytes uint64
 }
@@ -229,7 +233,9 @@ func (s *Store) Stats() Stats {
 	}
 	defer s.leave()
 	s.mu.Lock()
-	st := Stats{State: s.State(), Namespaces: len(s.names), MemoryBytes: s.memory.Load()}
+	st := Stats{
+		State: s.State(), Namespaces: len(s.names), MemoryBytes: s.memory.Load(), FiltersMadeAnew: s.refilled.Load(),
+	}
 	s.mu.Unlock()
 	// Metrics of a database that fails meanwhile are no reason to fail.
 	_ = guarded(func() error {

@@ -34,7 +34,9 @@ type Store struct {
 	db      *pebble.DB
 	tables  sstable.WriterOptions
 
-	maxTables int // that may be open
+	maxTables int  // that may be open
+	readOnly  bool // the database takes no write
+	still     bool // and does nothing in the background
 
 	id       ID
 	secret   uint64
@@ -45,6 +47,7 @@ type Store struct {
 	memory    atomic.Int64          // bytes of markers in memory, filters apart
 	unwritten atomic.Int64          // of memory, bytes of markers that have no table yet
 	filters   atomic.Int64          // bytes of filters
+	refilled  atomic.Int64          // filters that were made anew
 	uses      atomic.Int64          // counts batches, to tell who was idle longest
 	writing   map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
 	batches   atomic.Uint64         // durable ones, of all namespaces since each was made; see tally
@@ -258,6 +261,7 @@ func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
 func (s *Store) openDB(there bool) error {
 	po := &pebble.Options{
 		ErrorIfNotExists:      there,
+		ReadOnly:              s.readOnly,
 		FS:                    logs{ordered{s.disk.patiently(s.fs)}},
 		Lock:                  s.lock,
 		Logger:                s.fault,
@@ -272,6 +276,8 @@ func (s *Store) openDB(there bool) error {
 		// Compactions fail while the disk is full, and writes must not wait for
 		// them until they are given up.
 		L0StopWritesThreshold: 100,
+
+		DisableAutomaticCompactions: s.still,
 	}
 	po.EnsureDefaults()
 	s.tables = po.MakeWriterOptions(6, po.FormatMajorVersion.MaxTableFormat())

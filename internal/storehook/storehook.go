@@ -28,3 +28,11 @@ var Adopt func(dir string, opts any, h Hooks) error
 // Drain waits until the store has written and removed all tables that wait for
 // it, or cannot.
 var Drain func(store any) error
+
+// VerifyDir and Repair are those of store with hooks and no options, but for a
+// logger of Repair's, a *slog.Logger. The reports are its *Report and
+// *RepairReport.
+var (
+	VerifyDir func(dir string, h Hooks) (report any, err error)
+	Repair    func(dir string, logger any, h Hooks) (report any, err error)
+)
