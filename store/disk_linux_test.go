@@ -163,7 +163,7 @@ func TestFault_B03_SmallDisk(t *testing.T) {
 	dir := filepath.Join(disk, "store")
 	fs := &surprised{FS: vfs.Default}
 	sm := seams{fs: fs, limits: limits{full: 20_000, small: 500, merge: mergeAbove, table: 1 * mb}}
-	opts := &Options{MinFree: 8 * mb, Memory: 4 * mb, CommitTimeout: 20 * time.Second, Logger: quiet()}
+	opts := &Options{MinFree: 8 * mb, Memory: 4 * mb, CommitTimeout: 2 * time.Minute, Logger: quiet()}
 	s, err := open(dir, opts, sm)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
