@@ -112,7 +112,7 @@ func (p *partition) begin(plan Plan) error {
 		}
 		err := p.ns.Update(func(b *store.Batch) error { return b.SetPosition(next) })
 		if err != nil {
-			return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
+			return later(fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err))
 		}
 	}
 	status, err := p.ns.Status()

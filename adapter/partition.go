@@ -115,7 +115,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 		return p.s.reached("handled")
 	})
 	if err != nil {
-		return false, err
+		return false, later(err)
 	}
 	p.durable(next, staged)
 	p.s.c.stats.add(count)
@@ -281,7 +281,7 @@ func (p *partition) flush() error {
 	if err == nil {
 		p.durable(p.next, nil)
 	}
-	return err
+	return later(err)
 }
 
 // lag returns how many offsets lie before the end of the log.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 const (
@@ -35,6 +37,16 @@ func wait(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// later makes of an error of the store one that a new session follows on, when
+// the store only accepts nothing for now: its disk is full, or too slow. The
+// session ends, so that its partitions can go to another member meanwhile.
+func later(err error) error {
+	if errors.Is(err, store.ErrDiskFull) || errors.Is(err, store.ErrBacklog) {
+		return &again{err}
+	}
+	return err
 }
 
 // passes tells whether an error from Kafka may end by itself: the network, a

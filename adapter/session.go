@@ -10,6 +10,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // A session is one member of the group from joining to its end. It is
@@ -90,10 +92,13 @@ func (s *session) run(ctx context.Context) error {
 }
 
 // watchStore ends the session when the store has stopped, which a partition
-// that has no records would not notice.
+// that has no records would not notice. A full disk is no end: it is met by who
+// has something to write.
 func (s *session) watchStore() {
 	for wait(s.poll, storeCheck) {
-		s.take(s.c.st.Err())
+		if err := s.c.st.Err(); !errors.Is(err, store.ErrDiskFull) {
+			s.take(err)
+		}
 	}
 }
 

@@ -45,7 +45,8 @@ var exits = []struct {
 }{
 	{exitBad, []error{errBadVerdict}},
 	{exitStore, []error{store.ErrLocked, store.ErrCorrupt, store.ErrPoisoned,
-		store.ErrSealed, store.ErrUnsealed, store.ErrCopied, store.ErrRolledBack}},
+		store.ErrSealed, store.ErrUnsealed, store.ErrCopied, store.ErrRolledBack,
+		store.ErrUnfit, store.ErrDiskFull}},
 	{exitBroker, []error{
 		errBroker, adapter.ErrBrokersAway, adapter.ErrCommitRefused, adapter.ErrConsumeRefused,
 		adapter.ErrNoTopicID, adapter.ErrOutputRefused, adapter.ErrUnknownTopic,
