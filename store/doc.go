@@ -118,6 +118,15 @@
 // each holding the markers of one range of the hash. Looking up an absent ID
 // costs no read: exact tables in memory and one filter per sealed segment
 // answer. A segment is dropped whole when its newest marker has left the window.
+// Neighbours are merged, so that there are at most 64 of them, none longer than a
+// bucket or a sixteenth of the window: it would keep its oldest markers for long.
+//
+// In memory there is one budget ([Options].Memory). While it allows, the exact
+// tables of the newest segments are kept beside their tables on disk: duplicates
+// are mostly of recent IDs, and cost no read then. Beyond it those go first; then
+// idle namespaces are unloaded, and read back when they are used; then tables are
+// written early. Filters have a budget of their own: the oldest are halved, then
+// dropped. Answers never change, only what they cost.
 //
 //	page   ns seg part index   a table's pages, filter, header   Ingest
 //	cat    ns seg              facts of a table                  with the deletion of its runs
@@ -156,6 +165,12 @@
 // record, so that the table's removal is finished after a crash. A table that
 // nothing points to is damage, and is reported, because its markers were
 // acknowledged once.
+//
+// A merged table names the segments it replaces, and holds what they accepted,
+// which the ledgers prove. From its ingestion on it stands for them; the batch
+// that puts it into the catalogue leaves dead records for them. A segment that is
+// about to be replaced is not dropped: either the merge is given up, or the drop
+// waits for the merged one.
 //
 // Settings change in one batch: the registry's entry, the store record that
 // proves it, and a head whose coverage and floor are those of the new settings.
