@@ -71,7 +71,7 @@ func TestFault_F09_NothingIsLeftBehind(t *testing.T) {
 	use(0) // what is made once in a process is made
 	require.True(t, merged, "nothing was merged")
 	goroutines, descriptors := goleak.IgnoreCurrent(), len(heldOpen(t))
-	for round := range 20 {
+	for round := range max(3, 20/heavy) {
 		use(round + 1)
 	}
 	goleak.VerifyNone(t, goroutines)

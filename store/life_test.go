@@ -82,7 +82,7 @@ func liveFor24Days(t *testing.T) {
 	rng := rand.New(rand.NewPCG(24, 7))
 	lives := []*life{
 		{name: "week", w: window.Week, each: 2 * time.Minute},
-		{name: "hour", w: window.Hour, each: 20 * time.Second},
+		{name: "hour", w: window.Hour, each: min(20*heavy, 60) * time.Second},
 	}
 	var s *Store
 	opened := func() {

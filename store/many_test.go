@@ -15,7 +15,7 @@ import (
 // over and expiring: the budget holds after every batch, there is no storm of
 // tables, and nothing is left of what has expired.
 func TestBudget_ThousandNamespaces(t *testing.T) {
-	const spaces, each, rounds, budget = 1000, 100, 4, 1 << 20
+	const spaces, each, rounds, budget = 1000 / heavy, 100, 4, 1 << 20 / heavy
 	now := t0.Add(24 * time.Hour)
 	fs := vfs.NewMem()
 	s, err := open("store", &Options{Logger: quiet(), Memory: budget, Now: func() time.Time { return now }},
