@@ -12,7 +12,7 @@ type arena struct {
 const (
 	chunkBits = 20
 	chunkMax  = 1 << chunkBits
-	chunkMin  = 4 << 10
+	chunkMin  = 256
 	chunksMax = 1 << (32 - chunkBits)
 )
 
@@ -25,7 +25,7 @@ func (a *arena) room(n int) (tail []byte, place uint32, ok bool) {
 			return nil, 0, false
 		}
 		// Doubling: a small namespace costs what it holds.
-		c := max(min(chunkMin<<(i+1), chunkMax), n)
+		c := max(min(chunkMin<<min(i+1, chunkBits), chunkMax), n)
 		a.chunks = append(a.chunks, make([]byte, 0, c))
 		a.size += int64(c)
 		i++

@@ -92,6 +92,7 @@ func (n *Namespace) unload(excess int64) int64 {
 	before := n.s.memory.Load()
 	if n.index.unload() {
 		n.index, n.loaded = nil, false
+		n.idents, n.texts, n.text, n.ends = nil, nil, nil, nil
 	}
 	return excess - (before - n.s.memory.Load())
 }

@@ -226,7 +226,7 @@ func TestFault_B03_CommitWaitsForRoom(t *testing.T) {
 	disk := smallDisk(t, 64*mb)
 	fs := &surprised{FS: vfs.Default}
 	sm := seams{fs: fs, limits: limits{table: 1 * mb}}
-	s, err := open(filepath.Join(disk, "store"), &Options{MinFree: 1 * mb, Logger: quiet()}, sm)
+	s, err := open(filepath.Join(disk, "store"), &Options{MinFree: 1 * mb, Logger: quiet(), Witness: witnessNone}, sm)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	f := newFiller(t, s)

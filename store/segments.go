@@ -18,6 +18,9 @@ const (
 	// smallSegment is what a bucket's end does not bother to close, and a
 	// closed segment below it stays in memory while the budget allows.
 	smallSegment = 32 << 10
+	// fewRuns are deleted one by one. A range deletion slows every iterator down
+	// while it is in a memtable, and thousands of small namespaces bring many.
+	fewRuns = 64
 	// frozenMost is how many segments of a namespace may wait for their table.
 	frozenMost = 2
 )
@@ -268,7 +271,13 @@ func (x *segments) stageDrop(w *pebble.Batch, g *segment) {
 // stageReplaced deletes what a table stands for: its runs, or the segments that
 // were merged into it.
 func (x *segments) stageReplaced(w *pebble.Batch, g *segment) {
-	if !g.merged() {
+	switch {
+	case g.merged():
+	case g.runs <= fewRuns:
+		for seq := range g.runs {
+			must(w.Delete(runKey(x.ns, g.num, seq), nil))
+		}
+	default:
 		from := segKey(kindRun, x.ns, g.num)
 		must(w.DeleteRange(from, after(from), nil))
 	}
