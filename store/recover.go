@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,7 +22,7 @@ func (n *Namespace) loadHead() error {
 	if v != nil {
 		h, ok := parseHead(v)
 		if !ok {
-			return corruptf("namespace %q: its head does not parse", n.name)
+			return unparsed(fmt.Sprintf("namespace %q: its head", n.name), v, headFormat)
 		}
 		n.head = h
 	}
@@ -123,7 +124,7 @@ func (l *loader) catalogue() error {
 	return l.n.s.scan(nsKey(kindCat, l.n.num), func(_, value []byte) error {
 		f, ok := parseFacts(value)
 		if !ok {
-			return corruptf("namespace %q: an entry of its catalogue does not parse", l.n.name)
+			return unparsed(fmt.Sprintf("namespace %q: an entry of its catalogue", l.n.name), value, factsFormat)
 		}
 		l.segments[f.num] = &segment{facts: f, seeds: f.seedsOf(l.n.s.secret)}
 		return nil
@@ -187,7 +188,7 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 	}
 	f, ok := parseFacts(v)
 	if !ok || f.num != num {
-		return corruptf("namespace %q: the header of segment %d does not parse", n.name, num)
+		return unparsed(fmt.Sprintf("namespace %q: the header of segment %d", n.name, num), v, factsFormat)
 	}
 	g := l.segments[num]
 	if g == nil {
