@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,25 +60,31 @@ func crashImages(t require.TestingT, s *crashScript, every int64) []crashImage {
 	fs := newCrashFS()
 	acked := map[int]uint64{}
 	fs.write = func(op fsOp) error {
-		if op.index%every != 0 {
-			return nil
+		n := 0
+		switch {
+		case strings.Contains(op.path, "marker."), strings.Contains(op.path, "MANIFEST-"):
+			n = 3 // names that refer to names
+		case op.index%every == 0:
+			n = 1
 		}
 		rng := rand.New(rand.NewPCG(s.seed, uint64(op.index)))
-		im := crashImage{op: op, lo: int(c.acked.Load())}
-		c.mu.Lock()
-		im.acked = maps.Clone(acked)
-		c.mu.Unlock()
-		// Before the image: the witness goes on beside it.
-		var seen []byte
-		if exists(fs, witnessFile) {
-			seen = contents(t, wrapFS(fs.FS), witnessFile)
+		for range n {
+			im := crashImage{op: op, lo: int(c.acked.Load())}
+			c.mu.Lock()
+			im.acked = maps.Clone(acked)
+			c.mu.Unlock()
+			// Before the image: the witness goes on beside it.
+			var seen []byte
+			if exists(fs, witnessFile) {
+				seen = contents(t, wrapFS(fs.FS), witnessFile)
+			}
+			im.fs = fs.crash([]int{0, 50, 100}[rng.IntN(3)], rng)
+			im.hi = int(c.begun.Load())
+			if seen != nil {
+				replace(t, im.fs, witnessFile, slices.Clone(seen))
+			}
+			images <- im
 		}
-		im.fs = fs.crash([]int{0, 50, 100}[rng.IntN(3)], rng)
-		im.hi = int(c.begun.Load())
-		if seen != nil {
-			replace(t, im.fs, witnessFile, slices.Clone(seen))
-		}
-		images <- im
 		return nil
 	}
 	d := newDriver(s, fs)

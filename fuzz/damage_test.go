@@ -8,8 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // storeFiles are the files of one script: as a crash at its end leaves them, as
@@ -42,7 +45,7 @@ func filesOfScript(t require.TestingT, s *crashScript) *storeFiles {
 }
 
 // image returns a copy of the files with one damage, and what it is. Its number
-// draws everything.
+// draws everything, but for the numbers of files, which the background gives.
 func (st *storeFiles) image(t require.TestingT, i int) (fs *faultFS, kind, what string) {
 	rng := rand.New(rand.NewPCG(st.script.seed, uint64(i)))
 	d := damages[i%len(damages)]
@@ -94,9 +97,19 @@ func (st *storeFiles) tryImage(t require.TestingT, i int, counts map[string]*tal
 		return fmt.Errorf("image %d: %w", i, err)
 	}
 	d := newDriver(st.script, fs)
-	opened, err := st.ask(d, i)
-	if err == nil {
-		opened, err = st.ask(d, i+1)
+	var opened bool
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if opened, err = st.ask(d, i); err == nil {
+			opened, err = st.ask(d, i+1)
+		}
+	}()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute):
+		return fmt.Errorf("seed %d, image %d, %s: %s: no answer", st.script.seed, i, kind, what)
 	}
 	countsLock.Lock()
 	defer countsLock.Unlock()
@@ -126,9 +139,14 @@ func (st *storeFiles) ask(d *driver, i int) (opened bool, err error) {
 	if err := d.open(); err != nil {
 		return false, err
 	}
+	s := d.store
 	err = d.answersAs(len(st.script.steps), i%4 < 2)
-	if err := d.close(); err != nil && !named(err) {
-		return true, err
+	closing := d.close()
+	if err == nil {
+		err = s.Err() // what was found behind the answers, which may well end Close early
+	}
+	if err == nil || errors.Is(err, store.ErrClosed) {
+		err = closing
 	}
 	return true, err
 }

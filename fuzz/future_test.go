@@ -92,19 +92,19 @@ func TestFault_F11_FutureRecord(t *testing.T) {
 func TestFault_F11_FutureHeadWithoutAWitness(t *testing.T) {
 	s := writeScript(741, usual())
 	fs := filesOfScript(t, s).closed.crash(0, nil)
-	require.NoError(t, fs.Remove(witnessFile))
-	require.Positive(t, raiseInside(t, fs, 0x04, 0))
-	d := newDriver(s, fs)
-	require.NoError(t, d.open())
+	raised := raiseInside(t, fs, 0x04, 0)
+	require.Positive(t, raised)
+	opened, err := storehook.Open(scriptDir, &store.Options{Witness: "-"}, storehook.Hooks{FS: fs})
+	require.NoError(t, err)
 	refused := 0
-	for i := range s.spaces {
-		if _, err := d.space(i); err != nil {
+	for name := range opened.(*store.Store).Namespaces() {
+		if _, err := opened.(*store.Store).Namespace(name, nil); err != nil {
 			refusedAsFuture(t, err, "its head")
 			refused++
 		}
 	}
-	require.Positive(t, refused)
-	require.NoError(t, d.close())
+	require.Equal(t, raised, refused)
+	require.NoError(t, opened.(*store.Store).Close())
 }
 
 // A checkpoint that a later release took is not adopted, even where only its

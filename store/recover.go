@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -156,11 +157,18 @@ func (l *loader) tables() error {
 			return err
 		}
 		defer func() { _ = it.Close() }() // its error was met by the step that met it
-		for ok := it.First(); ok; {
+		next := uint64(0)
+		for ok := it.First(); ok; next++ {
 			num, fine := segOf(it.Key())
 			if !fine {
 				return corruptf("namespace %q: the key of a page does not parse", n.name)
 			}
+			// A damaged manifest brings tables to the wrong place: looking for the
+			// next one would then find the same ones for ever.
+			if num < next || num == math.MaxUint64 {
+				return corruptf("namespace %q: its tables are out of order at segment %d", n.name, num)
+			}
+			next = num
 			if !slices.Contains(l.dead, num) {
 				if err := l.table(it, num); err != nil {
 					return err
