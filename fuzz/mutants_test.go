@@ -277,7 +277,22 @@ var mutants = []mutant{
 		file: "store/order.go",
 		old:  "strings.HasPrefix(o.PathBase(path), \"marker.\")",
 		new:  "strings.HasPrefix(o.PathBase(path), \"none.\")",
-		pkg:  "fuzz", run: crashes,
+		pkg:  "fuzz", run: "^TestFault_B11_NoFalseAlarm$",
+	},
+	{
+		name: "a filter is believed", // B09
+		file: "store/spill.go",
+		old:  "len(raw) != int(f.words)*8 || xxh3.Hash(raw) != f.filterSum",
+		new:  "len(raw) != int(f.words)*8 || xxh3.Hash(raw) == 0",
+		pkg:  "fuzz", run: "_AnyDamage$",
+	},
+	{
+		name: "who knows better is not heard", // B01, B06
+		file: "store/witness.go",
+		old:  "err != nil || st.Sequence >= seq",
+		new:  "err != nil || st.Sequence != seq+1<<40",
+		also: []edit{{"store/witness.go", "case g.batches > batches:", "case g.batches > batches+1<<40:"}},
+		pkg:  "fuzz", run: "_AnyDamage$",
 	},
 }
 

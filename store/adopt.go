@@ -148,9 +148,12 @@ func (a *adoption) record() (adopted bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if v == nil {
+		return false, corruptf("the store record is gone")
+	}
 	r, ok := parseStoreRecord(v)
 	if !ok {
-		return false, corruptf("the store record is gone, or does not parse")
+		return false, unparsed("the store record", v, storeRecordFormat)
 	}
 	adopted = r.wasAdoptedFrom(a.id.id)
 	if !adopted && r.id != a.id.id {

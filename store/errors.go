@@ -23,8 +23,9 @@ var (
 	// Open, by the first use of a namespace, or by a look-up.
 	ErrCorrupt = errors.New("store: corrupt")
 
-	// ErrFormat is returned by Open for a directory that is not a firstseen
-	// store, or one of a format that this release does not read.
+	// ErrFormat is returned by Open and by Adopt for a directory that is not a
+	// firstseen store, and by them and by the first use of a namespace for what
+	// a later release wrote: it names both formats, and touches nothing.
 	ErrFormat = errors.New("store: not a store of a format that this release reads")
 
 	// ErrSealed is returned by Open for a checkpoint: Adopt makes it a store.

@@ -106,13 +106,12 @@ func readIdentity(f vfs.FS, dir string) (i identity, there bool, err error) {
 		return i, false, err
 	}
 	lines := strings.Split(text, "\n")
-	var format int
-	if _, err := fmt.Sscanf(lines[0], identityHead+"%d", &format); err != nil || format == 0 {
+	switch format := formatOf(lines[0], identityHead); format {
+	case storeFormat:
+	case 0:
 		return i, false, corruptf("%s does not read as an identity file", identityFile)
-	}
-	if format != storeFormat {
-		return i, false, fmt.Errorf("%w: %s has format %d, this release reads %d; "+
-			"open it with the release that wrote it, or a later one", ErrFormat, dir, format, storeFormat)
+	default:
+		return i, false, unread(dir, format, storeFormat)
 	}
 	if len(lines) != 4 || lines[3] != "" || !i.parse(lines[1], lines[2]) {
 		return i, false, corruptf("%s holds no store ID", identityFile)

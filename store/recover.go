@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -21,7 +23,7 @@ func (n *Namespace) loadHead() error {
 	if v != nil {
 		h, ok := parseHead(v)
 		if !ok {
-			return corruptf("namespace %q: its head does not parse", n.name)
+			return unparsed(fmt.Sprintf("namespace %q: its head", n.name), v, headFormat)
 		}
 		n.head = h
 	}
@@ -123,7 +125,7 @@ func (l *loader) catalogue() error {
 	return l.n.s.scan(nsKey(kindCat, l.n.num), func(_, value []byte) error {
 		f, ok := parseFacts(value)
 		if !ok {
-			return corruptf("namespace %q: an entry of its catalogue does not parse", l.n.name)
+			return unparsed(fmt.Sprintf("namespace %q: an entry of its catalogue", l.n.name), value, factsFormat)
 		}
 		l.segments[f.num] = &segment{facts: f, seeds: f.seedsOf(l.n.s.secret)}
 		return nil
@@ -155,11 +157,18 @@ func (l *loader) tables() error {
 			return err
 		}
 		defer func() { _ = it.Close() }() // its error was met by the step that met it
-		for ok := it.First(); ok; {
+		next := uint64(0)
+		for ok := it.First(); ok; next++ {
 			num, fine := segOf(it.Key())
 			if !fine {
 				return corruptf("namespace %q: the key of a page does not parse", n.name)
 			}
+			// A damaged manifest brings tables to the wrong place: looking for the
+			// next one would then find the same ones for ever.
+			if num < next || num == math.MaxUint64 {
+				return corruptf("namespace %q: its tables are out of order at segment %d", n.name, num)
+			}
+			next = num
 			if !slices.Contains(l.dead, num) {
 				if err := l.table(it, num); err != nil {
 					return err
@@ -187,7 +196,7 @@ func (l *loader) table(it *pebble.Iterator, num uint64) error {
 	}
 	f, ok := parseFacts(v)
 	if !ok || f.num != num {
-		return corruptf("namespace %q: the header of segment %d does not parse", n.name, num)
+		return unparsed(fmt.Sprintf("namespace %q: the header of segment %d", n.name, num), v, factsFormat)
 	}
 	g := l.segments[num]
 	if g == nil {

@@ -18,7 +18,8 @@ type seal struct {
 
 const (
 	sealFile = "SEAL"
-	sealText = "firstseen checkpoint, format 1\nid %32s\nopen %32s\nbatches %d\nclock %d\n"
+	sealHead = "firstseen checkpoint, format "
+	sealText = sealHead + "1\nid %32s\nopen %32s\nbatches %d\nclock %d\n"
 )
 
 func writeSeal(f vfs.FS, dir string, s seal) error {
@@ -31,6 +32,9 @@ func readSeal(f vfs.FS, dir string) (s seal, there bool, err error) {
 	note, there, err := readFile(f, f.PathJoin(dir, sealFile))
 	if err != nil || !there {
 		return s, false, err
+	}
+	if format := formatOf(note, sealHead); format > storeFormat {
+		return s, true, unread("its seal", format, storeFormat)
 	}
 	text, whole := openNote(note)
 	var id, open string
@@ -54,7 +58,7 @@ func (s *Store) tally() (batches uint64, clock int64, err error) {
 	err = s.scan([]byte{kindHead}, func(_, value []byte) error {
 		h, ok := parseHead(value)
 		if !ok {
-			return corruptf("the head of a namespace does not parse")
+			return unparsed("the head of a namespace", value, headFormat)
 		}
 		batches += h.sequence
 		clock = max(clock, h.clock.now)

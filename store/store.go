@@ -337,7 +337,7 @@ func (s *Store) identify(id ID, there bool) error {
 	} else {
 		r, ok := parseStoreRecord(v)
 		if !ok {
-			return corruptf("the store record does not parse")
+			return unparsed("the store record", v, storeRecordFormat)
 		}
 		if there && r.wasAdoptedFrom(id) {
 			return fmt.Errorf("%w: its adoption was cut short; call Adopt again", ErrSealed)

@@ -42,7 +42,8 @@ type sighting struct {
 const (
 	witnessSuffix = ".witness"
 	witnessNone   = "-"
-	witnessText   = "firstseen witness, format 1\nid %32s\nopen %32s\nopening %d\nbatches %d\n"
+	witnessHead   = "firstseen witness, format "
+	witnessText   = witnessHead + "1\nid %32s\nopen %32s\nopening %d\nbatches %d\n"
 	witnessEvery  = 5 * time.Second
 )
 
@@ -188,6 +189,9 @@ func (w *witness) read(f vfs.FS) (g sighting, there bool, err error) {
 	}
 	if err != nil || !there {
 		return g, false, err
+	}
+	if format := formatOf(note, witnessHead); format > storeFormat {
+		return g, true, unread("the witness "+w.path, format, storeFormat)
 	}
 	text, whole := openNote(note)
 	var id, open string
