@@ -26,6 +26,9 @@ func TestFault_B11_NoFalseAlarm(t *testing.T) {
 				d := newDriver(s, im.fs)
 				require.NoError(t, d.open(), "a false alarm")
 				for k, sequence := range im.acked {
+					if p := s.after[im.hi][k]; !p.made || p.status.Sequence < sequence {
+						continue // the step in progress deletes the namespace
+					}
 					n, err := d.space(k)
 					require.NoError(t, err, "a false alarm")
 					require.NoError(t, n.Witnessed(sequence), "a false alarm")
