@@ -133,16 +133,16 @@ func TestFault_A10_CrashAtEveryStepOfACheckpoint(t *testing.T) {
 		fs *faultFS
 	}
 	var images []picture
-	d.fs.write = func(op fsOp) error {
+	d.fs.watch(func(op fsOp) error {
 		if strings.Contains(op.path, pictureDir) && op.index%int64(atMost(1, 8)) == 0 {
 			for _, percent := range []int{0, 50, 100} {
 				images = append(images, picture{op, d.fs.crash(percent, rng)})
 			}
 		}
 		return nil
-	}
+	})
 	require.NoError(t, d.store.Checkpoint(t.Context(), pictureDir))
-	d.fs.write = nil
+	d.fs.watch(nil)
 	images = append(images, picture{fsOp{kind: "the end"}, d.fs.crash(0, nil)})
 	id := d.store.ID()
 	require.NoError(t, d.close())
@@ -240,14 +240,14 @@ func TestFault_A10_ErrorsInsideACheckpoint(t *testing.T) {
 	failed := 0
 	for at := int64(1); ; at += int64(atMost(1, 8)) {
 		var count atomic.Int64
-		d.fs.write = func(op fsOp) error {
+		d.fs.watch(func(op fsOp) error {
 			if strings.Contains(op.path, pictureDir) && count.Add(1) == at {
 				return &iofs.PathError{Op: op.kind, Path: op.path, Err: syscall.EIO}
 			}
 			return nil
-		}
+		})
 		err := d.store.Checkpoint(t.Context(), pictureDir)
-		d.fs.write = nil
+		d.fs.watch(nil)
 		if err == nil {
 			require.True(t, exists(d.fs, pictureDir), "operation %d", at)
 			require.NoError(t, d.fs.RemoveAll(pictureDir))

@@ -25,6 +25,8 @@ type faultFS struct {
 	// Called before every operation that changes something, and before every
 	// read of a file's content. Set before the first use.
 	write, read func(fsOp) error
+	// What is called beside write, see watch.
+	watcher atomic.Pointer[func(fsOp) error]
 
 	writes, reads atomic.Int64
 	cloning       sync.RWMutex
@@ -55,11 +57,25 @@ func (f *faultFS) crash(unsyncedPercent int, rng *rand.Rand) *faultFS {
 }
 
 func (f *faultFS) writing(kind, path string) error {
-	i := f.writes.Add(1)
+	op := fsOp{f.writes.Add(1), kind, path}
+	if w := f.watcher.Load(); w != nil {
+		if err := (*w)(op); err != nil {
+			return err
+		}
+	}
 	if f.write == nil {
 		return nil
 	}
-	return f.write(fsOp{i, kind, path})
+	return f.write(op)
+}
+
+// watch has fn called, like write, from now on; nil ends that.
+func (f *faultFS) watch(fn func(fsOp) error) {
+	if fn == nil {
+		f.watcher.Store(nil)
+		return
+	}
+	f.watcher.Store(&fn)
 }
 
 func (f *faultFS) reading(kind, path string) error {

@@ -280,13 +280,6 @@ var mutants = []mutant{
 		pkg:  "fuzz", run: "^TestFault_B11_NoFalseAlarm$",
 	},
 	{
-		name: "a filter is believed", // B09
-		file: "store/spill.go",
-		old:  "len(raw) != int(f.words)*8 || xxh3.Hash(raw) != f.filterSum",
-		new:  "len(raw) != int(f.words)*8 || xxh3.Hash(raw) == 0",
-		pkg:  "fuzz", run: "_AnyDamage$",
-	},
-	{
 		name: "who knows better is not heard", // B01, B06
 		file: "store/witness.go",
 		old:  "err != nil || st.Sequence >= seq",

@@ -17,11 +17,12 @@ type sized struct {
 	*vfs.MemFS
 	free  atomic.Int64
 	asked atomic.Int64
-	hang  chan struct{} // when not nil, the answer waits for it
+	hangs atomic.Bool   // the answer waits
+	hang  chan struct{} // until this is closed
 }
 
 func newSized(free int64) *sized {
-	s := &sized{MemFS: vfs.NewMem()}
+	s := &sized{MemFS: vfs.NewMem(), hang: make(chan struct{})}
 	s.free.Store(free)
 	return s
 }
@@ -29,7 +30,7 @@ func newSized(free int64) *sized {
 func (s *sized) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 	if path == "store" { // Pebble asks, too
 		s.asked.Add(1)
-		if s.hang != nil {
+		if s.hangs.Load() {
 			<-s.hang
 		}
 	}
@@ -196,7 +197,7 @@ func TestFault_B03_F08_HungMeasurement(t *testing.T) {
 		require.NoError(t, err)
 		n, err := s.Namespace("a", nil)
 		require.NoError(t, err)
-		fs.hang = make(chan struct{})
+		fs.hangs.Store(true)
 		time.Sleep(2 * diskEvery)
 		_, err = n.Do(rec("x", 0, 0), nil)
 		require.NoError(t, err)

@@ -20,6 +20,8 @@ type head struct {
 	sequence uint64 // of the newest batch
 	hasState bool
 
+	settings uint64 // hash of the registry's entry, which could otherwise go back alone
+
 	floor int64 // in C: a marker with F up to here had left a window before it changed
 
 	next uint64 // the next segment's number
@@ -68,7 +70,7 @@ func (h *head) append(dst []byte) []byte {
 	} {
 		dst = binary.AppendVarint(dst, v)
 	}
-	for _, v := range []uint64{h.fingerprint, h.rewind, h.forgets, h.sequence, h.next, h.sweeps} {
+	for _, v := range []uint64{h.settings, h.fingerprint, h.rewind, h.forgets, h.sequence, h.next, h.sweeps} {
 		dst = binary.AppendUvarint(dst, v)
 	}
 	dst = h.row.append(h.sum.append(dst))
@@ -93,7 +95,7 @@ func parseHead(b []byte) (head, bool) {
 	h.clock.now, h.clock.first, h.clock.jumps = d.varint(), d.varint(), int(d.varint())
 	h.clock.low, h.clock.high, h.cov.since, h.lastOffset = d.varint(), d.varint(), d.varint(), d.varint()
 	h.floor = d.varint()
-	h.fingerprint, h.rewind, h.forgets = d.uvarint(), d.uvarint(), d.uvarint()
+	h.settings, h.fingerprint, h.rewind, h.forgets = d.uvarint(), d.uvarint(), d.uvarint(), d.uvarint()
 	h.sequence, h.next, h.sweeps = d.uvarint(), d.uvarint(), d.uvarint()
 	h.sum, h.row = d.ledger(), d.ledger()
 	if flags&headCommitted != 0 {

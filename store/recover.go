@@ -14,16 +14,22 @@ import (
 // them against the one that the newest batch wrote.
 
 // loadHead reads what a namespace's newest batch wrote, but not its markers.
-func (n *Namespace) loadHead() error {
+// entry is the namespace's in the registry: a head that was written under other
+// settings says that one of the two went back.
+func (n *Namespace) loadHead(entry []byte) error {
 	v, err := n.s.get(nsKey(kindHead, n.num))
 	if err != nil {
 		return err
 	}
 	n.head = newHead()
+	n.head.settings = settingsSum(entry, n.s.secret)
 	if v != nil {
 		h, ok := parseHead(v)
 		if !ok {
 			return unparsed(fmt.Sprintf("namespace %q: its head", n.name), v, headFormat)
+		}
+		if h.settings != n.head.settings {
+			return corruptf("namespace %q: its settings are not those of its newest batch", n.name)
 		}
 		n.head = h
 	}

@@ -127,7 +127,7 @@ func (s *Store) newNamespace(name string, value []byte) (*Namespace, error) {
 		s: s, name: name, num: num, opts: o, rules: o.rules(),
 		owner: make(chan struct{}, 1), failed: -1,
 	}
-	if err := errors.Join(n.loadHead(), n.loadAges()); err != nil {
+	if err := errors.Join(n.loadHead(value), n.loadAges()); err != nil {
 		return nil, err
 	}
 	n.publish()

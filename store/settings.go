@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/zeebo/xxh3"
 
 	"github.com/firstseen/firstseen/window"
 )
@@ -27,6 +28,9 @@ func settingsEntry(num uint32, o *NamespaceOptions) []byte {
 	}
 	return append(value, o.IDSource...)
 }
+
+// settingsSum is what a head keeps of the settings that it was written under.
+func settingsSum(entry []byte, secret uint64) uint64 { return xxh3.HashSeed(entry, secret) }
 
 // parseSettings reads an entry of the registry.
 func parseSettings(value []byte) (num uint32, o NamespaceOptions, ok bool) {
@@ -75,6 +79,7 @@ func (n *Namespace) adapt(o NamespaceOptions) error {
 	if value := settingsEntry(n.num, &o); string(value) != string(settingsEntry(n.num, &has)) {
 		h := n.head
 		h.sequence++
+		h.settings = settingsSum(value, n.s.secret)
 		if o.Window != has.Window {
 			h.rewindow(has.Window)
 		}
