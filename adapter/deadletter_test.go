@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -65,9 +66,12 @@ func TestDeadLetter_Record(t *testing.T) {
 		in[1].Key, in[1].Value, in[1].Timestamp = nil, nil, future
 		w.kafka.Produce(t, in...)
 		w.opts.OnFailure, w.opts.MaxAttempts = FailureDeadLetter, 2
+		var mu sync.Mutex // two partitions
 		tokens := make(map[string]string)
 		var origin string
 		require.NoError(t, w.consumer(func(_ context.Context, _ *Tx, rec *Record) error {
+			mu.Lock()
+			defer mu.Unlock()
 			tokens[string(rec.ID)] = rec.Token()
 			if string(rec.ID) == "bad" {
 				origin = rec.origin.String()

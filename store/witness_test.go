@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,6 +196,10 @@ func TestWitness_Damaged(t *testing.T) {
 		damaged[i] ^= 1 << (i % 8)
 		require.NoError(t, replaceFile(mem, path, string(damaged)))
 		_, err := open("dir", nil, seams{fs: mem})
+		if note[i] == '1' && i == strings.Index(note, "1") { // a format that may come
+			require.ErrorIs(t, err, ErrFormat)
+			continue
+		}
 		require.ErrorIs(t, err, ErrCorrupt, "byte %d", i)
 		require.ErrorContains(t, err, "delete the witness")
 	}
