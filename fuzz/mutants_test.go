@@ -147,7 +147,7 @@ var mutants = []mutant{
 		file: "store/merge.go",
 		old:  "		newest[string(e.text)] = i\n",
 		new:  "		if _, ok := newest[string(e.text)]; !ok {\n			newest[string(e.text)] = i\n		}\n",
-		pkg:  "store", run: "^TestIndex_SegmentsAsAPlainMap$",
+		pkg:  "store", run: "^(TestIndex_SegmentsAsAPlainMap|TestForget_.*|TestMerge_.*)$",
 	},
 	{
 		name: "a merge drops what hides an older one",
