@@ -228,7 +228,7 @@ var mutants = []mutant{
 			{"store/recover.go", "		if g.exact == nil && g.table == nil {\n",
 				"		if g.exact == nil && g.table == nil {\n			continue\n		}\n		if g.num > 1<<62 {\n"},
 		},
-		pkg: "fuzz", run: "^TestFault_B06_DamagedManifest$",
+		pkg: "store", run: "^TestFault_B06_ASegmentIsGone$",
 	},
 	{
 		name: "a window that grows invents memory", // C17
