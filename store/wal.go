@@ -7,13 +7,11 @@ import (
 )
 
 // logs is the file system on which Pebble writes its log. A sync of a file that
-// has grown also writes where its new blocks are, and takes twice as long as one
-// that overwrites blocks which are there. So a log is filled with zeros a step
+// has grown also writes where its new blocks are, and takes longer than one that
+// overwrites blocks which are there. So a log is filled with zeros a step
 // ahead of what is written: only one sync in many finds the file grown. Zeros
 // behind the last record are what a log ends with anyway; Pebble reads them as
 // its end.
-//
-// Measured: bench/results, "sync".
 type logs struct{ vfs.FS }
 
 func (l logs) Create(path string, c vfs.DiskWriteCategory) (vfs.File, error) {
