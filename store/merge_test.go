@@ -35,12 +35,21 @@ func mergedNow(t *testing.T, s *Store, n *Namespace) []*segment {
 	x := n.index.(*segments)
 	for same, before := 0, 0; same < 20; same++ { // a table that is written changes no number
 		require.NoError(t, s.queue.drain())
-		require.NoError(t, n.Update(func(b *Batch) error { b.dirty = true; return nil }))
-		if before != len(x.list) {
-			same, before = 0, len(x.list)
+		if now := len(x.list); before != now {
+			same, before = 0, now
 		}
+		require.NoError(t, n.Update(func(b *Batch) error { b.dirty = true; return nil }))
 	}
+	require.NoError(t, s.queue.drain()) // which would change the list under the reader
 	return x.list
+}
+
+// segmentCount may be asked while the queue works.
+func segmentCount(n *Namespace) int {
+	x := n.index.(*segments)
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.list)
 }
 
 // Merged segments hold every marker of those they replace, with its origin, over
@@ -106,7 +115,7 @@ func TestMerge_ManyBuckets(t *testing.T) {
 	for o := int64(0); o < all; o += 100 {
 		accept(t, n, o, 100, 0)
 		// A batch of this test opens a dozen.
-		require.LessOrEqual(t, len(n.index.(*segments).list), 2*segmentsMost)
+		require.LessOrEqual(t, segmentCount(n), 2*segmentsMost)
 	}
 	list := mergedNow(t, s, n)
 	require.LessOrEqual(t, len(list), segmentsMost)
@@ -146,8 +155,8 @@ func TestMerge_CancelledByADrop(t *testing.T) {
 	require.EqualValues(t, mergeCancelled, m.state.Load())
 	require.NoError(t, job())
 	require.Nil(t, m.done.Load())
+	require.NoError(t, s.queue.drain()) // which writes tables too
 	require.NoError(t, w.abandon())
-	require.NoError(t, s.queue.drain())
 	files, err := s.fs.List(s.spillDir())
 	require.NoError(t, err)
 	require.Empty(t, files)

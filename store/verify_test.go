@@ -79,6 +79,7 @@ func newVault(t *testing.T) *vault {
 	n.disown()
 	require.NoError(t, s.queue.drain())
 	v.num, v.x, v.seq = n.num, n.index.(*segments), n.head.sequence-1
+	v.x.adopt() // the queue could not, if the table was there before the namespace was let go
 	for _, g := range v.x.list {
 		switch {
 		case g.merged():
