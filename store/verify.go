@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -252,7 +254,8 @@ func (e *examination) openings(v *survey) {
 var spaced = append([]byte{kindPage, kindDead}, spaceKinds...)
 
 // strays finds keys that belong to nothing: of no namespace, or of no kind. It
-// goes from one namespace to the next and skips what is in them.
+// goes from one namespace to the next and skips what is in them. The tables of
+// those that there are it does not touch at all: a damaged one is its segment's.
 func (e *examination) strays(v *survey) {
 	numbers := map[uint32]bool{}
 	for _, num := range e.registry {
@@ -267,17 +270,30 @@ func (e *examination) strays(v *survey) {
 		v.wrong(PartDead, -1, -1, "they cannot be read to their end: %v", err)
 	}
 	from := []byte{0}
-	for from != nil {
-		key, err := v.first(from, nil)
-		if err != nil {
-			v.wrong(PartKeys, -1, -1, "they cannot be read from %x on: %v", from, err)
+	for _, num := range slices.Sorted(maps.Keys(numbers)) {
+		pages := nsKey(kindPage, num)
+		if !e.straysIn(v, from, pages, numbers) {
 			return
 		}
+		from = after(pages)
+	}
+	e.straysIn(v, from, nil, numbers)
+}
+
+// straysIn finds strays in a range of keys, and reports whether it could be read.
+func (e *examination) straysIn(v *survey, from, to []byte, numbers map[uint32]bool) bool {
+	for from != nil && (to == nil || bytes.Compare(from, to) < 0) {
+		key, err := v.first(from, to)
+		if err != nil {
+			v.wrong(PartKeys, -1, -1, "they cannot be read from %x on: %v", from, err)
+			return false
+		}
 		if key == nil {
-			return
+			return true
 		}
 		from = e.stray(v, key, numbers)
 	}
+	return true
 }
 
 // stray judges the first key of its kind and namespace, and returns where the
