@@ -30,9 +30,9 @@ var mutants = []mutant{
 	{
 		name: "marker before the effect", // A07
 		file: "store/batch.go",
-		old:  "	if all || d.handled() {\n",
-		new: "	if d.accepted() {\n		was := b.head.flow\n		b.head.flow = f\n" +
-			"		b.accept(id, r.Origin, s, older)\n		b.head.flow = was\n	}\n	if all || d.handled() {\n",
+		old:  "	if fn != nil && (all || d.handled()) {\n",
+		new: "	if d.accepted() {\n		b.accept(id, r.Origin, s, older)\n	}\n" +
+			"	if fn != nil && (all || d.handled()) {\n",
 		also: []edit{{
 			"store/batch.go",
 			"	case d.accepted():\n		b.accept(id, r.Origin, s, older)\n",

@@ -44,8 +44,7 @@ func (b *Batch) advance(to time.Time) error {
 	case millis(to) <= c.now:
 		return nil
 	}
-	var s step
-	b.head.clock, s = c.sound(millis(to))
+	s := b.head.clock.sound(millis(to))
 	b.join(s.join)
 	b.dirty = true
 	return nil

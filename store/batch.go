@@ -44,6 +44,7 @@ func (b *Batch) Prepare(ids [][]byte) {
 		return
 	}
 	n := b.n
+	n.index.prepare(nil) // ends the work on earlier ones, whose memory is used again
 	b.raw, b.ready, b.next = b.raw[:0], n.idents[:0], 0
 	n.texts = n.texts[:0]
 	ends := n.ends[:0]
@@ -95,7 +96,7 @@ func (b *Batch) ident(id []byte) (ident, int) {
 func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) { return b.do(r, false, fn) }
 
 // do decides a record. Where all is set, fn is called whatever was decided.
-func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (Decision, error) {
+func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (d Decision, err error) {
 	switch {
 	case b.ended.Load(): // before the namespace's scratch is touched
 		return Decision{}, ErrTxDone
@@ -106,28 +107,28 @@ func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (Decision, error) {
 	if err := b.check(r.Origin); err != nil {
 		return Decision{}, err
 	}
-	t := millis(r.At)
-	f, s := b.move(t, r.Origin)
-	m, older, found, err := b.find(id, at, f.clock, s)
+	t, before := millis(r.At), b.head.flow
+	s := b.move(t, r.Origin)
+	m, older, found, err := b.find(id, at, s)
 	if err != nil {
+		b.head.flow = before
 		return Decision{}, err
 	}
-	d := decide(f.clock, t, s, found, m, f.cov, b.head.floor, b.n.rules.w)
-	d.Coverage = f.cov.public()
+	d = decide(&b.head.clock, t, s, found, &m, b.head.cov, b.head.floor, b.n.rules.w)
 	if d.Verdict == Unknown {
 		d.Action = b.n.opts.Unknown.of(d.Reason)
 	}
-	if all || d.handled() {
-		if err := b.call(r.Origin, d, f.clock.seen(s), fn); err != nil {
+	if fn != nil && (all || d.handled()) {
+		if err := b.call(r.Origin, &d, before, s, fn); err != nil {
 			return d, err
 		}
 	}
-	b.settle(f, s, r.Origin)
+	b.settle(s, r.Origin)
 	switch {
 	case d.accepted():
 		b.accept(id, r.Origin, s, older)
 	case d.Verdict == Duplicate:
-		b.ages.add(f.clock.age(m))
+		b.ages.add(b.head.clock.age(&m))
 	}
 	b.counts.add(&d, s)
 	return d, nil
@@ -140,11 +141,14 @@ func (b *Batch) Pass(r Record, fn func(*Tx) error) error {
 	if err := b.check(r.Origin); err != nil {
 		return err
 	}
-	f, s := b.move(millis(r.At), r.Origin)
-	if err := b.call(r.Origin, Decision{}, f.clock.seen(s), fn); err != nil {
-		return err
+	before := b.head.flow
+	s := b.move(millis(r.At), r.Origin)
+	if fn != nil {
+		if err := b.call(r.Origin, &Decision{}, before, s, fn); err != nil {
+			return err
+		}
 	}
-	b.settle(f, s, r.Origin)
+	b.settle(s, r.Origin)
 	b.counts.add(&Decision{}, s)
 	return nil
 }
@@ -171,31 +175,29 @@ func (b *Batch) check(o Position) error {
 	return nil
 }
 
-// move returns how the record's time moves clock, coverage and position. None of
-// it is kept unless the record is settled: a failure leaves them as they were.
-func (b *Batch) move(t int64, o Position) (flow, step) {
-	f := b.head.flow
-	if !f.hasPos && !o.IsZero() {
-		f.startAt(o)
+// move moves clock, coverage and position as the record's time asks. Whoever does
+// not settle the record puts them back: a failure leaves them as they were.
+func (b *Batch) move(t int64, o Position) step {
+	if !b.head.hasPos && !o.IsZero() {
+		b.head.startAt(o)
 	}
 	if t > add(b.wall, b.n.rules.maxAhead) {
 		b.wall = b.n.s.opts.Now().UnixMilli()
 	}
-	var s step
-	f.clock, s = f.clock.move(t, b.wall, b.n.rules)
-	if s.moved {
-		f.cov = f.cov.closed(f.clock.now)
+	s := b.head.clock.move(t, b.wall, &b.n.rules)
+	if s.moved && b.head.cov.open {
+		b.head.cov = b.head.cov.closed(b.head.clock.now)
 	}
-	return f, s
+	return s
 }
 
 // find returns the marker that the ID was given last, and F of the one that the
 // index holds for it, 0 when none. A marker in the row is judged as it will
 // stand after this record.
-func (b *Batch) find(id ident, at int, c clock, s step) (m marker, older int64, found bool, err error) {
+func (b *Batch) find(id ident, at int, s step) (m marker, older int64, found bool, err error) {
 	if v, ok := b.row.find(id); ok {
 		if s.join == joinRebased {
-			v.m.first = c.now
+			v.m.first = b.head.clock.now
 		}
 		return v.m, v.older, true, nil
 	}
@@ -203,12 +205,12 @@ func (b *Batch) find(id ident, at int, c clock, s step) (m marker, older int64, 
 	return m, m.first, found, err
 }
 
-// call runs fn for a record. What it wrote is undone unless it returns nil.
-func (b *Batch) call(o Position, d Decision, clock int64, fn func(*Tx) error) error {
-	if fn == nil {
-		return nil
-	}
-	tx := &Tx{b: b, origin: o, decision: d, clock: clock, outs: len(b.outs), size: b.size}
+// call runs fn for a record. What it wrote is undone unless it returns nil, and
+// what the record moved is put back to what was before.
+func (b *Batch) call(o Position, d *Decision, before flow, s step, fn func(*Tx) error) error {
+	tx := &Tx{b: b, origin: o, decision: *d, clock: b.head.clock.seen(s), outs: len(b.outs), size: b.size}
+	moved := b.head.flow
+	b.head.flow = before // what fn may ask for is as it was
 	defer func() {
 		tx.ended.Store(true)
 		if !tx.kept {
@@ -220,6 +222,7 @@ func (b *Batch) call(o Position, d Decision, clock int64, fn func(*Tx) error) er
 		return err
 	}
 	tx.kept = true
+	b.head.flow = moved
 	return nil
 }
 
@@ -236,10 +239,9 @@ func (b *Batch) fail(o Position) {
 	}
 }
 
-// settle keeps what a record did to clock, coverage and position.
-func (b *Batch) settle(f flow, s step, o Position) {
-	f.pass(o)
-	b.head.flow = f
+// settle keeps what a record did to clock and coverage, and passes it.
+func (b *Batch) settle(s step, o Position) {
+	b.head.pass(o)
 	b.dirty = true
 	if !o.IsZero() && o.Offset == b.failed {
 		b.failed = -1
@@ -267,7 +269,7 @@ func (b *Batch) join(how join) {
 
 // accept enters the record's marker.
 func (b *Batch) accept(id ident, o Position, s step, older int64) {
-	c := b.head.clock
+	c := &b.head.clock
 	b.size += markerBytes + len(id.text)
 	if s.inRow {
 		b.row.add(rowMarker{id, marker{c.seen(s), o}, older})

@@ -23,7 +23,7 @@ type clock struct {
 }
 
 // other returns C', the clock by the row that stands, or C when none does.
-func (c clock) other() int64 {
+func (c *clock) other() int64 {
 	if c.high != 0 {
 		return c.high
 	}
@@ -32,7 +32,7 @@ func (c clock) other() int64 {
 
 // seen returns F of a marker accepted after step s: C', with a time of the row,
 // and C with any other.
-func (c clock) seen(s step) int64 {
+func (c *clock) seen(s step) int64 {
 	if s.inRow {
 		return c.other()
 	}
@@ -41,7 +41,7 @@ func (c clock) seen(s step) int64 {
 
 // firstOf returns F of a marker: F = 0, accepted before any time, means the
 // first C.
-func (c clock) firstOf(m marker) int64 {
+func (c *clock) firstOf(m *marker) int64 {
 	if m.first == 0 {
 		return c.first
 	}
@@ -49,7 +49,7 @@ func (c clock) firstOf(m marker) int64 {
 }
 
 // age returns C - F of a marker; it may be below 0.
-func (c clock) age(m marker) int64 { return c.now - c.firstOf(m) }
+func (c *clock) age(m *marker) int64 { return c.now - c.firstOf(m) }
 
 // rules are the settings that move a clock.
 type rules struct {
@@ -76,20 +76,19 @@ type step struct {
 	join   join
 }
 
-// move returns the clock after a record with time t, seen at wall-clock time
-// wall (R1).
-func (c clock) move(t, wall int64, r rules) (clock, step) {
+// move moves the clock by a record with time t, seen at wall-clock time wall (R1).
+func (c *clock) move(t, wall int64, r *rules) step {
 	switch {
 	case t <= 0:
-		return c, step{}
+		return step{}
 	case t > add(wall, r.maxAhead):
-		return c, step{future: true}
+		return step{future: true}
 	case c.times < firstTimes:
 		return c.start(t)
 	case t > add(c.now, r.maxAdvance):
 		return c.jump(t, r)
 	case t < c.now && c.now-t > r.maxAdvance:
-		return c, step{known: true} // older: neither counts nor ends a row
+		return step{known: true} // older: neither counts nor ends a row
 	default:
 		return c.sound(t)
 	}
@@ -97,7 +96,7 @@ func (c clock) move(t, wall int64, r rules) (clock, step) {
 
 // start takes one of the first 8 times: a row of their own, in which C is the
 // smallest so far.
-func (c clock) start(t int64) (clock, step) {
+func (c *clock) start(t int64) step {
 	s := step{known: true, inRow: true}
 	if c.now == 0 || t < c.now {
 		c.now, c.first = t, t
@@ -107,38 +106,38 @@ func (c clock) start(t int64) (clock, step) {
 		c.high = 0
 		s.inRow, s.join = false, joinRebased
 	}
-	return c, s
+	return s
 }
 
 // sound takes a time within MaxAdvance of C: a row that stands is given up.
-func (c clock) sound(t int64) (clock, step) {
+func (c *clock) sound(t int64) step {
 	s := step{known: true, moved: t > c.now}
 	if c.high != 0 {
 		c.jumps, c.low, c.high = 0, 0, 0
 		s.join = joinRebased
 	}
 	c.now = max(c.now, t)
-	return c, s
+	return s
 }
 
 // jump takes a time more than MaxAdvance ahead: it moves nothing until the row
 // is long enough; then C follows to the smallest, and t is judged once more.
-func (c clock) jump(t int64, r rules) (clock, step) {
+func (c *clock) jump(t int64, r *rules) step {
 	if c.jumps == 0 || t < c.low {
 		c.low = t
 	}
 	c.high = max(c.high, t)
 	if c.jumps++; c.jumps < rowLength {
-		return c, step{known: true, inRow: true}
+		return step{known: true, inRow: true}
 	}
 	c.now = c.low
 	c.jumps, c.low = 0, 0
 	if t > add(c.now, r.maxAdvance) {
 		c.jumps, c.low = 1, t
-		return c, step{known: true, inRow: true, moved: true, join: joinAsIs}
+		return step{known: true, inRow: true, moved: true, join: joinAsIs}
 	}
 	c.now, c.high = t, 0 // t is sound by the new line, and ends the row
-	return c, step{known: true, moved: true, join: joinAsIs}
+	return step{known: true, moved: true, join: joinAsIs}
 }
 
 // add returns a + b for b >= 0, at most math.MaxInt64.

@@ -23,7 +23,7 @@ func standing(now int64) clock { return clock{now: now, first: now, times: first
 func afterAll(c clock, times ...int64) (clock, step) {
 	var s step
 	for _, t := range times {
-		c, s = c.move(t, wall, testRules)
+		s = c.move(t, wall, &testRules)
 	}
 	return c, s
 }
@@ -76,7 +76,8 @@ func TestFault_C03_C04_C05_ClockMoves(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, s := tt.c.move(tt.t, wall, testRules)
+			got := tt.c
+			s := got.move(tt.t, wall, &testRules)
 			require.Equal(t, tt.want, got)
 			require.Equal(t, tt.step, s)
 		})
@@ -95,7 +96,7 @@ func TestClock_FirstEightTimes(t *testing.T) {
 	var c clock
 	for i, at := range []int64{500, 900_000, 300, 700, 400, 600, 800} {
 		var s step
-		c, s = c.move(at, wall, testRules)
+		s = c.move(at, wall, &testRules)
 		require.Equal(t, step{known: true, inRow: true}, s, "time %d", i+1)
 		require.Equal(t, c.first, c.now)
 	}
@@ -148,10 +149,11 @@ func TestClock_FollowsARow(t *testing.T) {
 
 func TestClock_WithoutLimitThereIsNoJump(t *testing.T) {
 	r := rules{w: window.Forever, maxAdvance: math.MaxInt64, maxAhead: math.MaxInt64}
-	c, s := standing(5000).move(math.MaxInt64, wall, r)
+	c := standing(5000)
+	s := c.move(math.MaxInt64, wall, &r)
 	require.Equal(t, int64(math.MaxInt64), c.now)
 	require.Equal(t, step{known: true, moved: true}, s)
-	c, s = c.move(1, wall, r)
+	s = c.move(1, wall, &r)
 	require.Equal(t, int64(math.MaxInt64), c.now)
 	require.Equal(t, step{known: true}, s)
 }
@@ -170,7 +172,7 @@ func TestClock_I10_NeverGoesBack(t *testing.T) {
 			rapid.Int64Range(-10, wall+2000))).Draw(t, "times") {
 			was := c
 			var s step
-			c, s = c.move(at, wall, r)
+			s = c.move(at, wall, &r)
 			if was.times == firstTimes {
 				require.GreaterOrEqual(t, c.now, was.now)
 				require.Equal(t, was.first, c.first)

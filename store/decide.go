@@ -38,34 +38,37 @@ func (c coverage) closed(now int64) coverage {
 // decide is the decision of the law, whole. The clock c has already been moved
 // by the record's time t; found tells whether there is a marker m. A marker with
 // F at or below floor had left a window that was in force, and never counts
-// again, whether it still stands or not.
+// again, whether it still stands or not. Action is for the policy to set.
 //
 // It is pure: the same log gives the same decisions, however it was split into
 // batches, crashed over, or stored.
-func decide(c clock, t int64, s step, found bool, m marker, cov coverage, floor int64, w window.Window) Decision {
+func decide(c *clock, t int64, s step, found bool, m *marker, cov coverage, floor int64, w window.Window) (d Decision) {
 	first := c.firstOf(m)
 	found = found && first > floor
-	d := decideAt(c.now, t, s.known, found, first, cov, w)
-	if c.high != 0 && decideAt(c.high, t, s.known, found, first, cov, w) != d {
-		return Decision{Verdict: Unknown, Reason: Clock}
+	d.Verdict, d.Reason = decideAt(c.now, t, s.known, found, first, cov, w)
+	if c.high != 0 {
+		if v, why := decideAt(c.high, t, s.known, found, first, cov, w); v != d.Verdict || why != d.Reason {
+			d.Verdict, d.Reason = Unknown, Clock
+		}
 	}
 	if d.Verdict == Duplicate {
 		d.First, d.Origin = timeOf(first), m.origin
 	}
+	d.Coverage = cov.public()
 	return d
 }
 
 // decideAt is the decision by one line of time.
-func decideAt(now, t int64, known, found bool, first int64, cov coverage, w window.Window) Decision {
+func decideAt(now, t int64, known, found bool, first int64, cov coverage, w window.Window) (Verdict, Reason) {
 	edge := w.Edge(now)
 	switch {
 	case found && w.ContainsMillis(first, now):
-		return Decision{Verdict: Duplicate}
+		return Duplicate, 0
 	case known && t < edge:
-		return Decision{Verdict: Unknown, Reason: Late}
+		return Unknown, Late
 	case cov.open || cov.since > edge:
-		return Decision{Verdict: Unknown, Reason: cov.reason}
+		return Unknown, cov.reason
 	default:
-		return Decision{Verdict: New}
+		return New, 0
 	}
 }

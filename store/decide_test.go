@@ -65,8 +65,9 @@ func TestFault_C07_C09_Decide(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c := clock{now: tt.now, first: 1, times: firstTimes, high: tt.high}
-			got := decide(c, tt.t, step{known: tt.t > 0}, tt.found, m, tt.cov, tt.floor,
+			got := decide(&c, tt.t, step{known: tt.t > 0}, tt.found, &m, tt.cov, tt.floor,
 				window.Of(100*time.Millisecond))
+			tt.want.Coverage = tt.cov.public()
 			require.Equal(t, tt.want, got)
 		})
 	}
@@ -76,21 +77,21 @@ func TestFault_C07_C09_Decide(t *testing.T) {
 func TestDecide_AcceptedBeforeAnyTime(t *testing.T) {
 	w := window.Of(100 * time.Millisecond)
 	c := clock{now: 1099, first: 1000, times: firstTimes}
-	got := decide(c, 0, step{}, true, marker{}, fromBeginning, noFloor, w)
+	got := decide(&c, 0, step{}, true, &marker{}, fromBeginning, noFloor, w)
 	require.Equal(t, Decision{Verdict: Duplicate, First: timeOf(1000)}, got)
 	c.now = 1100
-	require.Equal(t, New, decide(c, 0, step{}, true, marker{}, fromBeginning, noFloor, w).Verdict)
+	require.Equal(t, New, decide(&c, 0, step{}, true, &marker{}, fromBeginning, noFloor, w).Verdict)
 	c.now = 1050
-	require.Equal(t, New, decide(c, 0, step{}, true, marker{}, fromBeginning, 1000, w).Verdict)
+	require.Equal(t, New, decide(&c, 0, step{}, true, &marker{}, fromBeginning, 1000, w).Verdict)
 }
 
 func TestFault_C16_ForeverNeverExpires(t *testing.T) {
 	c := clock{now: 1 << 62, first: 1, times: firstTimes}
-	got := decide(c, 1, step{known: true}, true, marker{first: 1}, fromBeginning, noFloor, window.Forever)
+	got := decide(&c, 1, step{known: true}, true, &marker{first: 1}, fromBeginning, noFloor, window.Forever)
 	require.Equal(t, Duplicate, got.Verdict)
-	got = decide(c, 1, step{known: true}, false, marker{}, fromBeginning, noFloor, window.Forever)
+	got = decide(&c, 1, step{known: true}, false, &marker{}, fromBeginning, noFloor, window.Forever)
 	require.Equal(t, New, got.Verdict, "nothing is late")
-	got = decide(c, 1, step{known: true}, false, marker{}, coverage{since: 1, reason: Cold}, noFloor,
+	got = decide(&c, 1, step{known: true}, false, &marker{}, coverage{since: 1, reason: Cold}, noFloor,
 		window.Forever)
 	require.Equal(t, Unknown, got.Verdict, "a hole never leaves the window")
 }

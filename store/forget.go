@@ -49,7 +49,7 @@ func (b *Batch) forget(id ident) (there bool, err error) {
 // alive reports whether a marker of the index counts. One that does not never
 // will again, whether it still stands or not.
 func (b *Batch) alive(m marker) bool {
-	first := b.head.clock.firstOf(m)
+	first := b.head.clock.firstOf(&m)
 	return first > b.head.floor && b.n.rules.w.ContainsMillis(first, b.head.clock.now)
 }
 

@@ -8,58 +8,30 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// prepared is what a batch knows of IDs before it decides them: where the
-// segments, which do not change while a batch runs, have them.
-type prepared struct {
-	found []found
-	maybe []maybe
-	warm  uint64 // keeps the loads that warm a table from being removed
-}
-
-// found is the newest hit for one ID.
-type found struct {
-	marker
-	seg uint64 // its segment's number + 1; 0: none
-}
-
-// maybe is a filter's "perhaps": the page has to be read.
-type maybe struct {
-	at   int
-	g    *segment
-	page uint32
-}
-
-func (p *prepared) reset() { p.found, p.maybe = p.found[:0], p.maybe[:0] }
-
 // group is how many IDs are probed side by side: their cache misses overlap.
 const group = 64
 
-// prepare looks IDs up, segment after segment, newest first.
-func (x *segments) prepare(ids []ident) {
-	p := &x.batch.ready
-	p.reset()
-	p.found = slices.Grow(p.found, len(ids))[:len(ids)]
-	clear(p.found)
+// lookAll looks IDs up, segment after segment, newest first. What it finds goes
+// to the same places of hits, which were empty.
+func (x *segments) lookAll(q *prober, ids []ident, hits []found) error {
+	q.maybe = q.maybe[:0]
 	for from := 0; from < len(ids); from += group {
-		x.probe(ids[from:min(from+group, len(ids))], from)
+		to := min(from+group, len(ids))
+		x.probe(q, ids[from:to], hits[from:to], from)
 	}
-	if err := x.readMaybes(ids); err != nil {
-		p.reset() // the look-up that needs it meets the error again
-	}
+	return x.readMaybes(q, ids, hits)
 }
 
 // probe asks what is in memory for a group of IDs. An ID that a newer segment
 // knows for certain is settled. A kept segment's filter answers for IDs that
 // it has not, which are most, and is a tenth of its exact table.
-func (x *segments) probe(ids []ident, at int) {
-	p := &x.batch.ready
-	hits := p.found[at : at+len(ids)]
+func (x *segments) probe(q *prober, ids []ident, hits []found, at int) {
 	for n := len(x.list) - 1; n >= 0; n-- {
 		g := x.list[n]
 		if g.table == nil {
 			t := &g.exact.table
 			for i := range ids {
-				p.warm += t.slots[t.home(tagOf(ids[i].hash.Hi))]
+				q.warm += t.slots[t.home(tagOf(ids[i].hash.Hi))]
 			}
 			for i := range ids {
 				if hits[i].seg == 0 {
@@ -72,14 +44,14 @@ func (x *segments) probe(ids []ident, at int) {
 		}
 		filter := g.table.filter
 		for i := range ids {
-			p.warm += filter.touch(ids[i].hash)
+			q.warm += filter.touch(ids[i].hash)
 		}
 		for i := range ids {
 			if hits[i].seg != 0 || !filter.maybe(ids[i].hash) {
 				continue
 			}
 			if g.exact == nil {
-				p.maybe = append(p.maybe, maybe{at + i, g, pageOf(ids[i].hash.Hi, g.pages)})
+				q.maybe = append(q.maybe, maybe{at + i, g, pageOf(ids[i].hash.Hi, g.pages)})
 			} else if m, ok := g.find(ids[i]); ok {
 				hits[i] = found{m, g.num + 1}
 			}
@@ -90,38 +62,35 @@ func (x *segments) probe(ids []ident, at int) {
 // readMaybes reads the pages that the filters could not rule out with one
 // iterator, from the last key to the first: towards higher keys Pebble would
 // try a few steps before it seeks, and each step may load a block for nothing.
-func (x *segments) readMaybes(ids []ident) error {
-	p := &x.batch.ready
-	slices.SortFunc(p.maybe, func(a, b maybe) int {
+func (x *segments) readMaybes(q *prober, ids []ident, hits []found) error {
+	slices.SortFunc(q.maybe, func(a, b maybe) int {
 		return cmp.Or(cmp.Compare(b.g.num, a.g.num), cmp.Compare(b.page, a.page))
 	})
-	for _, q := range p.maybe {
-		f := &p.found[q.at]
-		if f.seg > q.g.num+1 {
+	for _, y := range q.maybe {
+		f := &hits[y.at]
+		if f.seg > y.g.num+1 {
 			continue
 		}
-		m, ok, err := x.readPage(q.g, q.page, ids[q.at])
+		m, ok, err := x.readPage(q, y.g, y.page, ids[y.at])
 		if err != nil {
 			return err
 		}
 		if ok {
-			*f = found{m, q.g.num + 1}
+			*f = found{m, y.g.num + 1}
 		}
 	}
-	p.maybe = p.maybe[:0]
 	return nil
 }
 
-// readPage looks an ID up in one page of a sealed segment, with the batch's
-// iterator.
-func (x *segments) readPage(g *segment, page uint32, id ident) (m marker, ok bool, err error) {
+// readPage looks an ID up in one page of a sealed segment.
+func (x *segments) readPage(q *prober, g *segment, page uint32, id ident) (m marker, ok bool, err error) {
 	err = x.s.fault.read("look an ID up", func() error {
-		if x.batch.iter == nil {
-			if x.batch.iter, err = x.pages(); err != nil {
+		if q.iter == nil {
+			if q.iter, err = x.pages(); err != nil {
 				return err
 			}
 		}
-		m, ok, err = x.findIn(x.batch.iter, g, page, id)
+		m, ok, err = x.findIn(q.iter, g, page, id)
 		return err
 	})
 	if err != nil {
@@ -166,8 +135,7 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 			return stands(b.sweeps, m, r.g.num)
 		}
 	}
-	if at >= 0 && at < len(b.ready.found) {
-		f := &b.ready.found[at]
+	if f := b.ready.at(at); f != nil {
 		if f.seg == 0 {
 			return marker{}, false, nil
 		}
@@ -183,7 +151,7 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 		if !g.table.filter.maybe(id.hash) {
 			continue
 		}
-		m, ok, err := x.readPage(g, pageOf(id.hash.Hi, g.pages), id)
+		m, ok, err := x.readPage(&b.near, g, pageOf(id.hash.Hi, g.pages), id)
 		if err != nil {
 			return marker{}, false, err
 		}

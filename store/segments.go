@@ -63,7 +63,7 @@ type batchIndex struct {
 	sealed []*segment // whose tables enter the catalogue with it
 	sweeps []sweep    // that stand; between batches those of segments
 	swept  bool       // it brings a sweep
-	iter   *pebble.Iterator
+	near   prober     // of the owner
 	ready  prepared
 
 	spare []*run // of earlier batches
@@ -231,6 +231,7 @@ func (x *segments) next() uint64 { return x.batch.count }
 // of their runs, and the end of what is dropped.
 func (x *segments) stage(w *pebble.Batch) {
 	b := &x.batch
+	b.ready.end() // segments change from here on
 	for _, r := range b.runs {
 		b.value = r.append(b.value[:0])
 		must(w.Set(runKey(x.ns, r.g.num, r.g.runs), b.value, nil))
@@ -381,16 +382,12 @@ func (x *segments) end() {
 
 func (x *segments) endBatch() {
 	b := &x.batch
-	b.ready.reset()
+	b.ready.end()
+	b.near.close()
 	b.spare, b.runs = append(b.spare, b.runs...), b.runs[:0]
 	b.spare = b.spare[:min(len(b.spare), 1)]
 	b.drops, b.into = b.drops[:0], nil
 	b.sweeps, b.swept = x.sweeps, false
-	if b.iter != nil {
-		// What an iterator met was reported by the look-up that met it.
-		_ = b.iter.Close()
-		b.iter = nil
-	}
 }
 
 // must marks a call of Pebble's batch in memory that cannot fail: it appends.

@@ -102,7 +102,7 @@ func (n *Namespace) Why(id []byte) (Why, error) {
 	}
 	if f.found {
 		w.Marker = f.public()
-		w.Age = time.Duration(max(0, h.clock.age(f.marker))) * time.Millisecond
+		w.Age = time.Duration(max(0, h.clock.age(&f.marker))) * time.Millisecond
 	}
 	return w, nil
 }
@@ -123,16 +123,14 @@ func (f *inquiry) counts() bool { return f.decide().Verdict == Duplicate }
 // decide returns what a record of the ID would be told that came without a time.
 func (f *inquiry) decide() Decision {
 	h := &f.head
-	d := decide(h.clock, 0, step{}, f.found, f.marker, h.cov, h.floor, f.rules.w)
-	d.Coverage = h.cov.public()
-	return d
+	return decide(&h.clock, 0, step{}, f.found, &f.marker, h.cov, h.floor, f.rules.w)
 }
 
 func (f *inquiry) public() Marker { return f.picture.public(f.marker) }
 
 // public returns a marker as callers see it.
 func (p *picture) public(m marker) Marker {
-	first := p.head.clock.firstOf(m)
+	first := p.head.clock.firstOf(&m)
 	v := Marker{First: timeOf(first), Origin: m.origin}
 	if !p.rules.w.IsForever() {
 		v.Leaves = timeOf(add(max(first, 0), p.rules.w.Millis()))
