@@ -95,8 +95,7 @@ func inRow(c clock, n int, low, high int64) clock {
 func TestClock_FirstEightTimes(t *testing.T) {
 	var c clock
 	for i, at := range []int64{500, 900_000, 300, 700, 400, 600, 800} {
-		var s step
-		s = c.move(at, wall, &testRules)
+		s := c.move(at, wall, &testRules)
 		require.Equal(t, step{known: true, inRow: true}, s, "time %d", i+1)
 		require.Equal(t, c.first, c.now)
 	}
@@ -171,8 +170,7 @@ func TestClock_I10_NeverGoesBack(t *testing.T) {
 		for _, at := range rapid.SliceOf(rapid.OneOf(rapid.Int64(),
 			rapid.Int64Range(-10, wall+2000))).Draw(t, "times") {
 			was := c
-			var s step
-			s = c.move(at, wall, &r)
+			s := c.move(at, wall, &r)
 			if was.times == firstTimes {
 				require.GreaterOrEqual(t, c.now, was.now)
 				require.Equal(t, was.first, c.first)
