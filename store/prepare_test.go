@@ -48,7 +48,7 @@ func TestPrepare_AheadOfTheOwner(t *testing.T) {
 		require.ErrorIs(t, n.Update(func(b *Batch) error {
 			for from := 0; from < len(ids); from += 700 {
 				b.Prepare(ids[from:])
-				check(b, from, min(from+max(decided, 1), len(ids)))
+				check(b, from, min(from+max(decided, 1), from+700, len(ids)))
 			}
 			return undone
 		}), undone)
