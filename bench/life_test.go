@@ -2,6 +2,7 @@ package bench
 
 import (
 	"flag"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/firstseen/firstseen/store"
 	"github.com/firstseen/firstseen/window"
@@ -46,9 +48,10 @@ func openBench(b *testing.B, dir string) (*store.Store, *store.Namespace) {
 
 // BenchmarkOpen measures from Open to the first verdict of a store whose process
 // has died (closing flushes nothing, so it reads the same), with half a million
-// markers in no table, everything in the page cache. It also reports what a
-// marker takes on disk, and in memory once it is loaded: what the process holds
-// above what it held with an empty store.
+// markers in no table, everything in the page cache, and once with nothing in
+// it. It also reports what a marker takes on disk, and in memory once it is
+// loaded: what the process holds above what it held with an empty store; and how
+// long a checkpoint takes.
 func BenchmarkOpen(b *testing.B) {
 	empty := b.TempDir()
 	st, _ := openBench(b, empty)
@@ -77,6 +80,36 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	slices.Sort(took)
 	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms/open")
+
+	evict(b, dir)
+	start := time.Now()
+	st, ns := openBench(b, dir)
+	_, err := ns.Do(store.Record{ID: []byte("never seen")}, nil)
+	require.NoError(b, err)
+	b.ReportMetric(time.Since(start).Seconds()*1000, "ms/cold-open")
+
+	start = time.Now()
+	require.NoError(b, st.Checkpoint(b.Context(), filepath.Join(b.TempDir(), "backup")))
+	b.ReportMetric(time.Since(start).Seconds(), "s/checkpoint")
+	require.NoError(b, st.Close())
+}
+
+// evict has the system drop what it caches of the files below dir.
+func evict(b *testing.B, dir string) {
+	require.NoError(b, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		if err := f.Sync(); err != nil { // what is dirty stays
+			return err
+		}
+		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	}))
 }
 
 // resident returns the bytes of memory that the process holds.

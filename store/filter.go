@@ -20,7 +20,7 @@ type filter struct {
 }
 
 const (
-	filterBits   = 20 // per marker: a false "maybe" for about 0.05 % of absent IDs
+	filterBits   = 16 // per marker: a false "maybe" for about 0.1 % of absent IDs
 	filterHashes = 8
 	blockWords   = 8
 )
