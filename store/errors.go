@@ -137,5 +137,5 @@ var (
 // corruptf wraps ErrCorrupt with what was found to be wrong.
 func corruptf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s; restore a backup, or delete the directory to start cold",
-		ErrCorrupt, fmt.Sprintf(format, args...))
+		ErrCorrupt, told(format, args...))
 }

@@ -16,36 +16,49 @@ import (
 
 // find is prepare for a store that is only looked into: it has to be there.
 func (s *Store) find() (id ID, err error) {
-	if name, err := foreign(s.fs, s.dir); err != nil {
-		return id, err
-	} else if name != "" {
-		return id, fmt.Errorf("%w: it holds %q, so it is no store", ErrFormat, name)
-	}
+	s.readOnly, s.still = true, true
 	if s.maxTables, err = tablesFor(openFiles()); err != nil {
 		return id, unfit([]error{err})
-	}
-	if err := admit(s.fs, s.dir); err != nil {
-		return id, err
 	}
 	if err := s.witness.expect(s.fs, s.dir); err != nil {
 		return id, err
 	}
-	i, there, err := readIdentity(s.fs, s.dir)
+	i, err := s.present()
 	if err != nil {
 		return id, err
 	}
-	if !there {
-		return id, fmt.Errorf("%w: there is no %s, so it is no store", ErrFormat, identityFile)
+	if err := admit(s.fs, s.dir); err != nil {
+		return id, err
 	}
-	s.readOnly, s.still = true, true
+	return i.id, s.lockThere()
+}
+
+// present returns what a directory is that has to be a store, or a checkpoint.
+func (s *Store) present() (id identity, err error) {
+	name, err := foreign(s.fs, s.dir)
+	if err != nil {
+		return id, err
+	}
+	if name != "" {
+		return id, fmt.Errorf("%w: it holds %q, so it is no store", ErrFormat, name)
+	}
+	id, there, err := readIdentity(s.fs, s.dir)
+	if err == nil && !there {
+		err = fmt.Errorf("%w: there is no %s, so it is no store", ErrFormat, identityFile)
+	}
+	return id, err
+}
+
+// lockThere locks a database that has to be there.
+func (s *Store) lockThere() (err error) {
 	s.lock, err = pebble.LockDirectory(s.fs.PathJoin(s.dir, dataDir), s.fs)
 	switch {
 	case err == nil, unwritable(err):
-		return i.id, err
+		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return id, corruptf("its directory %s is gone", dataDir)
+		return corruptf("its directory %s is gone", dataDir)
 	default:
-		return id, fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
+		return fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
 	}
 }
 
