@@ -90,6 +90,10 @@ func checkStore(dir string) error {
 	}
 	_, err = os.Stat(filepath.Join(dir, "FIRSTSEEN"))
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, there := os.Stat(filepath.Join(dir, "db")); there == nil {
+			return fmt.Errorf("%w: %s has a database and no file FIRSTSEEN; "+
+				"restore a backup, or delete the directory to start cold", store.ErrCorrupt, dir)
+		}
 		return fmt.Errorf("%s is no store, it has no file FIRSTSEEN; give the directory of a store", dir)
 	}
 	return err
