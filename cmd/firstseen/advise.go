@@ -127,7 +127,8 @@ func writeAdvice(w io.Writer, reports []adviceReport) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "The last columns: the shortest window that would have caught that share of the duplicates seen.")
+	_, err := fmt.Fprintln(w,
+		"The last columns: the shortest window that would have caught that share of the duplicates seen.")
 	return err
 }
 
@@ -147,7 +148,8 @@ func (r adviceReport) writeAges(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "Each line: how many of them a window of that length would have caught that the one above would not.")
+	_, err := fmt.Fprintln(w,
+		"Each line: how many a window of that length would have caught that the one above would not.")
 	return err
 }
 
