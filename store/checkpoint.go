@@ -28,6 +28,9 @@ import (
 // nothing behind; but for a crash, after which DIR.unsealed may be left, which
 // the next Checkpoint to the same place removes.
 func (s *Store) Checkpoint(ctx context.Context, dir string) error {
+	if err := s.writable("no checkpoint is taken"); err != nil {
+		return err
+	}
 	if err := s.enter(); err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package store
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Part is a part of a store, as Verify names it.
 type Part string
@@ -103,4 +106,10 @@ func (r *Report) Err() error {
 	}
 	return fmt.Errorf("%w: damages found: %d; Repair sets damaged markers aside, or restore a backup",
 		ErrCorrupt, r.Damages)
+}
+
+// told formats what is wrong in one line: the storage engine's errors about
+// damage have a second one that says nothing.
+func told(format string, args ...any) string {
+	return strings.ReplaceAll(fmt.Sprintf(format, args...), "\n<corruption detail carrier>", "")
 }

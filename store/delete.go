@@ -16,6 +16,9 @@ import (
 //
 // Disk space comes back soon after; after a crash, once the store is open again.
 func (s *Store) DeleteNamespace(name string) error {
+	if err := s.writable("namespace %q is not deleted", name); err != nil {
+		return err
+	}
 	if err := s.enter(); err != nil {
 		return err
 	}

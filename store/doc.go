@@ -64,7 +64,9 @@
 // # Looking in, and mending
 //
 // Lookup, Why, Markers, Segments and Status may be called by anybody at any time,
-// beside batches: they see the newest durable batch and wait for no handler.
+// beside batches: they see the newest durable batch and wait for no handler. To
+// look into a store that nobody has open, and leave it as it is, open it with
+// Options.ReadOnly.
 //
 //	                 owner                          everybody else
 //	handler runs     reads the index                looks up beside it

@@ -122,6 +122,10 @@ var (
 	// ErrAhead is returned by Advance for a time beyond the wall clock.
 	ErrAhead = errors.New("store: time lies ahead of the wall clock")
 
+	// ErrReadOnly is returned by every call that would change a store which is
+	// open to look into it (Options.ReadOnly).
+	ErrReadOnly = errors.New("store: opened read-only")
+
 	// ErrTxDone is returned by a Tx, a Batch or a View that is used after the
 	// function it was handed to has returned.
 	ErrTxDone = errors.New("store: transaction has ended")
@@ -133,5 +137,5 @@ var (
 // corruptf wraps ErrCorrupt with what was found to be wrong.
 func corruptf(format string, args ...any) error {
 	return fmt.Errorf("%w: %s; restore a backup, or delete the directory to start cold",
-		ErrCorrupt, fmt.Sprintf(format, args...))
+		ErrCorrupt, told(format, args...))
 }

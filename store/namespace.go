@@ -80,6 +80,9 @@ func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
 // may be called again, and after ErrBatchTooLarge with less. fn runs once, on the caller's
 // goroutine, and must not call Update, Do or Close: they would wait for it.
 func (n *Namespace) Update(fn func(*Batch) error) error {
+	if err := n.s.writable("namespace %q takes no batch", n.name); err != nil {
+		return err
+	}
 	if err := n.own(); err != nil {
 		return err
 	}

@@ -47,6 +47,12 @@ type Options struct {
 	// Defaults to time.Now.
 	Now func() time.Time
 
+	// ReadOnly opens a store that is there (ErrFormat) to look into it: nothing in
+	// its directory changes, no opening is counted, and the witness is read, but
+	// not written. It is locked all the same. What would change it, a batch or
+	// another setting of a namespace, and Checkpoint, returns ErrReadOnly.
+	ReadOnly bool
+
 	// Witness is the path of a small file, outside the store's directory, that
 	// says how far the store has come: a directory that is older than that is
 	// refused with ErrRolledBack, and so is one that is missing. It is written
@@ -96,6 +102,10 @@ func (o *Options) validate() error {
 	if o.Memory < 0 {
 		errs = append(errs, fmt.Errorf(
 			"store: Memory is %d bytes; give a positive number, or 0 for 256 MB", o.Memory))
+	}
+	if o.ReadOnly && o.InMemory {
+		errs = append(errs, errors.New(
+			"store: ReadOnly and InMemory are set, and a store in memory is empty; set one of them"))
 	}
 	if o.MinFree < -1 {
 		errs = append(errs, fmt.Errorf(

@@ -76,6 +76,9 @@ func (s *Store) inUse(name string, o NamespaceOptions) (*Namespace, error) {
 	}
 	var err error
 	if value == nil {
+		if err := s.writable("there is no namespace %q, and none is made", name); err != nil {
+			return nil, err
+		}
 		if err := s.disk.admit(); err != nil {
 			return nil, fmt.Errorf("namespace %q: %w", name, err)
 		}

@@ -162,6 +162,9 @@ func (h *head) rewindow(was window.Window) {
 // resettle writes a namespace's entry of the registry together with its head.
 // The caller owns the namespace.
 func (s *Store) resettle(n *Namespace, value []byte, h *head) error {
+	if err := s.writable("namespace %q keeps its settings", n.name); err != nil {
+		return err
+	}
 	s.creating.Lock()
 	defer s.creating.Unlock()
 	key := nameKey(n.name)

@@ -14,7 +14,8 @@ import (
 type State uint8
 
 const (
-	// StateRunning accepts batches. Err returns nil.
+	// StateRunning accepts batches, unless the store is open to look into it
+	// (Options.ReadOnly). Err returns nil.
 	StateRunning State = 1 + iota
 
 	// StateDiskFull refuses batches until there is room, and is left without

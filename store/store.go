@@ -170,6 +170,10 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	if err := s.loadDeleted(); err != nil {
 		return nil, err
 	}
+	if o.ReadOnly {
+		s.rest()
+		return s, nil
+	}
 	if err := s.sign(); err != nil {
 		return nil, err
 	}
@@ -203,6 +207,10 @@ func (p *plain) Unwrap() error { return p.err }
 // prepare makes sure that the directory is a store or may become one, and
 // locks it. What is refused is left as it is.
 func (s *Store) prepare() (id ID, there bool, err error) {
+	if s.opts.ReadOnly {
+		id, err = s.find()
+		return id, true, err
+	}
 	if name, err := foreign(s.fs, s.dir); err != nil {
 		return id, false, err
 	} else if name != "" {
@@ -423,8 +431,8 @@ func (s *Store) Ancestors() []ID { return slices.Clone(s.record.ancestors) }
 // written under it is this store's own.
 func (s *Store) IsOurs(id ID) bool { return id == s.id || slices.Contains(s.record.ancestors, id) }
 
-// OpenID returns the identity of this opening. It was durable before Open
-// returned.
+// OpenID returns the identity of this opening, which was durable before Open
+// returned: the zero ID when the store is open to look into it.
 func (s *Store) OpenID() ID { return s.openID }
 
 // KnowsOpen reports whether id is one of the last 64 openings of this store.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -68,7 +67,7 @@ func (v *survey) close() { _ = guarded(v.view.Close) }
 
 // wrong collects damage. Segment and page are -1 for what belongs to none.
 func (v *survey) wrong(part Part, segment, page int64, format string, args ...any) {
-	d := Damage{Namespace: v.name, Segment: segment, Page: page, Part: part, What: fmt.Sprintf(format, args...)}
+	d := Damage{Namespace: v.name, Segment: segment, Page: page, Part: part, What: told(format, args...)}
 	v.found = append(v.found, d)
 	v.report.add(d)
 	if segment >= 0 && !d.Harmless() {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/cockroachdb/pebble/v2"
 )
 
 // VerifyOptions of Verify and VerifyDir. Nil and the zero value work.
@@ -336,27 +334,17 @@ func openOffline(dir string, o Options, sm seams, readOnly bool) (_ *Store, err 
 			err = errors.Join(err, s.release())
 		}
 	}()
-	name, err := foreign(s.fs, s.dir)
+	id, err := s.present()
 	if err != nil {
 		return nil, err
-	}
-	if name != "" {
-		return nil, fmt.Errorf("%w: it holds %q, so it is no store", ErrFormat, name)
-	}
-	id, there, err := readIdentity(s.fs, s.dir)
-	if err != nil {
-		return nil, err
-	}
-	if !there {
-		return nil, fmt.Errorf("%w: there is no %s, so it is no store", ErrFormat, identityFile)
 	}
 	if !readOnly {
 		if err := admit(s.fs, s.dir); err != nil {
 			return nil, err
 		}
 	}
-	if s.lock, err = pebble.LockDirectory(s.fs.PathJoin(s.dir, dataDir), s.fs); err != nil {
-		return nil, fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
+	if err := s.lockThere(); err != nil {
+		return nil, err
 	}
 	s.fault.sparing.Add(1)
 	if err := s.openDB(true); err != nil {

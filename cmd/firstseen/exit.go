@@ -46,7 +46,7 @@ var exits = []struct {
 	{exitBad, []error{errBadVerdict}},
 	{exitStore, []error{store.ErrLocked, store.ErrCorrupt, store.ErrPoisoned,
 		store.ErrSealed, store.ErrUnsealed, store.ErrCopied, store.ErrRolledBack,
-		store.ErrUnfit, store.ErrDiskFull}},
+		store.ErrUnfit, store.ErrDiskFull, store.ErrBeyondRepair}},
 	{exitBroker, []error{
 		errBroker, adapter.ErrBrokersAway, adapter.ErrCommitRefused, adapter.ErrConsumeRefused,
 		adapter.ErrNoTopicID, adapter.ErrOutputRefused, adapter.ErrUnknownTopic,
@@ -69,4 +69,30 @@ func exitCode(err error) int {
 		}
 	}
 	return exitFailed
+}
+
+// ways are the commands that are the way out of an error, the one that counts
+// most first.
+var ways = []struct {
+	cmd  string
+	errs []error
+}{
+	{"adopt", []error{
+		store.ErrSealed, store.ErrUnsealed, store.ErrCopied, store.ErrRolledBack, store.ErrBeyondRepair,
+	}},
+	{"check", []error{store.ErrCorrupt}},
+	{"repair", []error{store.ErrCorrupt}},
+}
+
+// wayOut returns the command to go on with after an error of another one, "" when
+// there is none.
+func wayOut(cmd string, err error) string {
+	for _, w := range ways {
+		for _, target := range w.errs {
+			if errors.Is(err, target) && (w.cmd != cmd || cmd == "adopt") {
+				return w.cmd
+			}
+		}
+	}
+	return ""
 }

@@ -1,9 +1,24 @@
 // Firstseen removes duplicates from Kafka topics: it keeps, beside the consumer,
 // which IDs were seen within a window, together with position and state.
 //
-//	firstseen demo    what is lost and doubled, and by whom, on an embedded broker
-//	firstseen relay   write a deduplicated copy of a topic
-//	firstseen stat    what a store holds
+//	firstseen demo      what is lost and doubled, and by whom, on an embedded broker
+//	firstseen relay     write a deduplicated copy of a topic
+//
+//	firstseen stat      what a store holds
+//	firstseen why       everything that is known about an ID
+//	firstseen markers   the IDs that a namespace remembers
+//	firstseen advise    which window would have caught how many duplicates
+//	firstseen check     prove all that a store or a backup holds
+//
+//	firstseen backup    take a backup
+//	firstseen adopt     make a store of a backup
+//	firstseen repair    take damaged markers out of a store
+//	firstseen forget    forget IDs
+//	firstseen advance   move the clock of an idle namespace
+//	firstseen delete    delete a namespace
+//
+// The second group changes nothing. Both need a store that nobody has open: what
+// runs is asked by its own program, through package store.
 //
 // It exits with 0 when it is done, 1 when it failed, 2 for a command line that
 // is wrong, 3 when the store is locked or damaged, 4 when Kafka is away or
@@ -44,6 +59,8 @@ func run(ctx context.Context, args []string) int {
 	var usage *usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(os.Stderr, "usage: %s\nSee %s --help.\n", cmd.UseLine(), cmd.CommandPath())
+	} else if way := wayOut(cmd.Name(), err); way != "" {
+		fmt.Fprintf(os.Stderr, "See %s %s --help.\n", cmd.Root().Name(), way)
 	}
 	return exitCode(err)
 }
@@ -63,14 +80,29 @@ func newRoot() *cobra.Command {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("there is no command %q; give demo, relay or stat", args[0])
+				return usagef("there is no command %q; firstseen --help lists them", args[0])
 			}
 			return cmd.Help()
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetVersionTemplate("firstseen {{.Version}}\n")
-	root.AddCommand(newDemo(), newDemoConsumer(), newRelay(), newStat())
+	for _, g := range []struct {
+		title string
+		cmds  []*cobra.Command
+	}{
+		{"Deduplicate:", []*cobra.Command{newDemo(), newDemoConsumer(), newRelay()}},
+		{"Look into a store (nothing in it changes):",
+			[]*cobra.Command{newStat(), newWhy(), newMarkers(), newAdvise(), newCheck()}},
+		{"Keep and change a store:",
+			[]*cobra.Command{newBackup(), newAdopt(), newRepair(), newForget(), newAdvance(), newDelete()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, cmd := range g.cmds {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
 	for _, cmd := range root.Commands() {
 		cmd.Args, cmd.DisableFlagsInUseLine = noArguments, true
 	}

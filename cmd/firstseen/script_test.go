@@ -9,15 +9,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/internal/kafkatest"
-	"github.com/firstseen/firstseen/store"
-	"github.com/firstseen/firstseen/window"
 )
 
 // programs are what the test binary is when it runs under one of these names.
@@ -37,7 +34,10 @@ func TestMain(m *testing.M) {
 //	                           payment-id ("-": none), key, value
 //	records TOPIC              print the records in that form
 //	makestore DIR              make a store with markers in it
+//	largestore DIR             make a store with 120,000 markers in three tables
 //	holdstore DIR              open a store until the script ends
+//	damage DIR PATTERN         change one byte in the largest such file of a store's database
+//	image DIR FILE             write what is in a directory into a file, to compare
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -53,8 +53,10 @@ func TestScripts(t *testing.T) {
 			"topic":     cmdTopic,
 			"produce":   cmdProduce,
 			"records":   cmdRecords,
-			"makestore": cmdMakeStore,
+			"makestore": cmdMakeStore, "largestore": cmdLargeStore,
 			"holdstore": cmdHoldStore,
+			"damage":    cmdDamage,
+			"image":     cmdImage,
 		},
 	})
 }
@@ -135,34 +137,4 @@ func cmdRecords(ts *testscript.TestScript, _ bool, args []string) {
 			fmt.Fprintln(ts.Stdout(), p, id, string(rec.Key), string(rec.Value))
 		}
 	}
-}
-
-// cmdMakeStore makes a store with two namespaces: one that has read twelve
-// records with ten IDs, a minute apart, and one that nobody has used.
-func cmdMakeStore(ts *testscript.TestScript, _ bool, args []string) {
-	st, err := store.Open(ts.MkAbs(args[0]), nil)
-	ts.Check(err)
-	ns, err := st.Namespace("billing/payments/0", &store.NamespaceOptions{Window: window.Week})
-	ts.Check(err)
-	begin := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	ts.Check(ns.Update(func(b *store.Batch) error {
-		for i, id := range strings.Split("a b c d a e f g h a i j", " ") {
-			_, err := b.Do(store.Record{
-				ID: []byte(id), At: begin.Add(time.Duration(i) * time.Minute),
-				Origin: store.Position{TopicID: store.ID{1}, Offset: int64(i), LeaderEpoch: 7},
-			}, nil)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-	_, err = st.Namespace("billing/payments/1", nil)
-	ts.Check(errors.Join(err, st.Close()))
-}
-
-func cmdHoldStore(ts *testscript.TestScript, _ bool, args []string) {
-	st, err := store.Open(ts.MkAbs(args[0]), nil)
-	ts.Check(err)
-	ts.Defer(func() { ts.Check(st.Close()) })
 }

@@ -1,14 +1,8 @@
 package main
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,33 +13,29 @@ import (
 )
 
 func newStat() *cobra.Command {
-	var dir, format string
+	var st storeFlag
+	var out outputFlag
+	var segments bool
 	cmd := &cobra.Command{
-		Use:   "stat --store DIR [-o table|json]",
+		Use:   "stat --store DIR [--segments] [-o table|json]",
 		Short: "Show what a store holds",
 		Long: "Show what a store holds: its namespaces with clock, coverage, position, segments,\n" +
 			"markers, pending outputs and bytes. The markers are proved first. Of outputs that\n" +
 			"Kafka has acknowledged, the store learns with its next batch; until then they\n" +
-			"count as pending. A store that is in use cannot be shown.",
+			"count as pending. A store that is in use cannot be shown. Nothing in it changes.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if dir == "" {
-				return usagef("no store is named; give --store DIR")
+			if err := checkFlags(&st, &out); err != nil {
+				return err
 			}
-			if format != "table" && format != "json" {
-				return usagef("-o %q is not known; give table or json", format)
-			}
-			report, err := stat(dir)
+			report, err := stat(st.dir, segments)
 			if err != nil {
 				return err
 			}
-			if format == "json" {
-				return report.writeJSON(cmd.OutOrStdout())
-			}
-			return report.writeTable(cmd.OutOrStdout())
+			return out.print(cmd.OutOrStdout(), report, report.writeTable)
 		},
 	}
-	cmd.Flags().StringVar(&dir, "store", "", "directory of the store")
-	cmd.Flags().StringVarP(&format, "output", "o", "table", "table or json")
+	addFlags(cmd, &st, &out)
+	cmd.Flags().BoolVar(&segments, "segments", false, "also show the segments, in which markers are stored and dropped")
 	return cmd
 }
 
@@ -70,101 +60,49 @@ type namespaceReport struct {
 	Pending  int             `json:"pending"`
 	State    bool            `json:"state"`
 	Bytes    uint64          `json:"bytes"`
+	// SegmentList is there when it was asked for.
+	SegmentList []segmentReport `json:"segmentList,omitempty"`
 
 	coverage store.Coverage
 }
 
-type coverageReport struct {
-	Open bool `json:"open"`
-	// Since is missing when coverage is open or from the beginning.
-	Since  *time.Time `json:"since,omitempty"`
-	Reason string     `json:"reason,omitempty"`
-}
-
-type positionReport struct {
-	TopicID   string `json:"topicId"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
-	Epoch     int32  `json:"leaderEpoch"`
-}
-
-// stat opens the store in dir, which must be there, and reads what it holds.
-func stat(dir string) (report storeReport, err error) {
-	if err := checkStore(dir); err != nil {
-		return report, err
-	}
-	st, err := store.Open(dir, &store.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return report, err
-	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	report = storeReport{
-		ID: st.ID().String(), Bytes: st.Stats().DiskBytes, Namespaces: []namespaceReport{},
-	}
-	for name := range st.Namespaces() {
-		n, err := statNamespace(st, name)
-		if err != nil {
-			return report, err
+// stat reads what the store in dir holds, which must be there.
+func stat(dir string, segments bool) (report storeReport, err error) {
+	err = lookInto(dir, func(st *store.Store) error {
+		report = storeReport{
+			ID: st.ID().String(), Bytes: st.Stats().DiskBytes, Namespaces: []namespaceReport{},
 		}
-		report.Namespaces = append(report.Namespaces, n)
-	}
-	return report, nil
+		for name := range st.Namespaces() {
+			err := withNamespace(st, name, func(ns *store.Namespace) error {
+				n, err := statNamespace(ns)
+				if err == nil && segments {
+					n.SegmentList, err = segmentsOf(ns)
+				}
+				report.Namespaces = append(report.Namespaces, n)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return report, err
 }
 
-func statNamespace(st *store.Store, name string) (r namespaceReport, err error) {
-	ns, err := st.Namespace(name, nil)
-	if err != nil {
-		return r, err
-	}
-	if err := ns.Load(); err != nil {
-		return r, err
-	}
+func statNamespace(ns *store.Namespace) (r namespaceReport, err error) {
 	s, err := ns.Status()
 	if err != nil {
 		return r, err
 	}
 	r = namespaceReport{
-		Name: name, Window: ns.Window().String(),
+		Name: ns.Name(), Window: ns.Window().String(), Clock: timeOf(s.Clock),
+		Coverage: coverageOf(s.Coverage), Position: positionOf(s.Position),
 		Segments: s.Segments, Sealed: s.Sealed, Markers: s.Markers,
 		Pending: s.Pending, State: s.HasState, coverage: s.Coverage,
-		Coverage: coverageReport{Open: s.Coverage.Open, Reason: s.Coverage.Reason.String()},
-	}
-	if !s.Clock.IsZero() {
-		r.Clock = &s.Clock
-	}
-	if !s.Coverage.Since.IsZero() {
-		r.Coverage.Since = &s.Coverage.Since
-	}
-	if p := s.Position; !p.IsZero() {
-		r.Position = &positionReport{p.TopicID.String(), p.Partition, p.Offset, p.LeaderEpoch}
 	}
 	r.Bytes, err = ns.DiskBytes()
 	return r, err
-}
-
-// checkStore refuses a directory that is no store: looking at one must not make
-// one.
-func checkStore(dir string) error {
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no directory %s; give the directory of a store", dir)
-	case err != nil:
-		return fmt.Errorf("the store cannot be looked at: %w", err)
-	case !info.IsDir():
-		return fmt.Errorf("%s is not a directory; give the directory of a store", dir)
-	}
-	_, err = os.Stat(filepath.Join(dir, "FIRSTSEEN"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is no store, it has no file FIRSTSEEN; give the directory of a store", dir)
-	}
-	return err
-}
-
-func (r storeReport) writeJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(r)
 }
 
 func (r storeReport) writeTable(w io.Writer) error {
@@ -188,6 +126,9 @@ func (r storeReport) writeTable(w io.Writer) error {
 		}, "\t"))
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := r.writeSegments(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "%s bytes on disk, with the log of the newest batches\n",
