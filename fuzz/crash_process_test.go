@@ -169,7 +169,7 @@ func TestFault_B10_A10_ErrorsInsideOpen(t *testing.T) {
 	require.NoError(t, s.Close())
 	for _, sign := range []int64{1, -1} {
 		refused, opened, died := 0, 0, 0
-		for at := int64(1); ; at += int64(atMost(1, 5)) {
+		for at := int64(1); ; at += int64(atMost(1, 12)) {
 			cmd := child(t, "fail", dir)
 			cmd.Env = append(cmd.Env, fmt.Sprint(childFail, "=", sign*at))
 			cmd.Stderr = nil

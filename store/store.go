@@ -275,7 +275,7 @@ func (s *Store) openDB(there bool) error {
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),
-		FormatMajorVersion:    pebble.FormatValueSeparation,        // pinned: a new release of Pebble changes no file
+		FormatMajorVersion:    pebble.FormatValueSeparation,             // pinned: a new release of Pebble changes no file
 		CacheSize:             int64(s.limits.cache + 2*s.limits.table), // memtables are charged against it
 		MemTableSize:          uint64(s.limits.table),
 		BytesPerSync:          syncEvery,
