@@ -33,7 +33,10 @@ func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 func TestFault_A10_CrashInsideEverything(t *testing.T) {
 	sh := usual()
 	sh.forgets, sh.batches = 3, 60
-	c := crashEverywhere(t, writeScript(350, sh), atMost(2, 8))
+	c := crashEverywhere(t, writeScript(350, sh), atMost(2, 30))
+	if raceDetector {
+		return // so few images are not everywhere
+	}
 	for kind := range stepKinds {
 		require.Positive(t, c.inside[kind].Load(), "no crash inside a step of kind %d", kind)
 	}

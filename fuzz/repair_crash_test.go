@@ -72,7 +72,7 @@ func removeKeys(t *testing.T, fs *faultFS, n int, match func(key []byte) bool) {
 // is whole after another Repair; a third finds nothing to do.
 func TestFault_A10_CrashAtEveryStepOfARepair(t *testing.T) {
 	left, all := twoDamaged(t)
-	for n, c := range spoil {
+	for n, c := range spoil[:atMost(len(spoil), 2)] {
 		t.Run(c.name, func(t *testing.T) {
 			fs := left.crash(0, nil)
 			c.do(t, fs)

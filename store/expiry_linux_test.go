@@ -94,7 +94,8 @@ func TestFault_B03_ExpiryMakesRoom(t *testing.T) {
 	was := a.free()
 	require.NoError(t, a.n.Advance(a.now))
 	becomes(t, a.s, StateRunning)
-	require.Greater(t, a.free(), was+8*mb)
+	require.Eventually(t, func() bool { return a.free() > was+8*mb }, 20*time.Second, 5*time.Millisecond,
+		"%d bytes were free", was)
 	st, err := a.n.Status()
 	require.NoError(t, err)
 	require.Zero(t, st.Markers)
