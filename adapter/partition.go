@@ -34,7 +34,8 @@ type partition struct {
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
 
-	grown int // how many records the next batch may hold
+	grown int   // how many records the next batch may hold
+	stamp stamp // of the newest record that has a time
 
 	stopped error // why the session is to end, a *RecordError or an *again
 	failed  error // why the partition is to pause, a *RecordError
@@ -64,6 +65,7 @@ func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo
 			p.topic, p.number, p.fetch, p.next.Offset)}
 	}
 	p.fetch = recs[len(recs)-1].Offset + 1
+	p.watchStamps(recs)
 	for whole := true; whole && len(recs) > 0; {
 		n := min(len(recs), p.grown)
 		var err error

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
@@ -304,31 +305,69 @@ func TestFault_B07_CurrentMarkerDeleted(t *testing.T) {
 	}
 }
 
-func TestFault_B05_B08_DamagedFiles(t *testing.T) {
+func TestFault_B05_DamagedFiles(t *testing.T) {
+	for _, part := range []string{".sst", ".log"} {
+		t.Run(part, func(t *testing.T) { damagedFiles(t, part) })
+	}
+}
+
+// The storage engine's own settings are damaged: it refuses to open by them, or
+// it does not need what is damaged. Those of the namespaces are not in that file.
+func TestFault_B08_DamagedSettings(t *testing.T) {
+	damagedFiles(t, "OPTIONS-")
+
+	// A namespace's settings, below every checksum of the storage engine: whichever
+	// bit of them flips, it is found at Open, before anything is judged by another
+	// window.
+	s := writeScript(508, usual())
+	closed := filesOfScript(t, s).closed
+	rng := rand.New(rand.NewPCG(508, 2))
+	for range atMost(24, 6) {
+		fs := closed.crash(0, nil)
+		var what string
+		inside(t, fs, scriptDir, func(db *pebble.DB) {
+			var keys [][]byte
+			for key := range entries(t, db) {
+				if key[0] == 0x07 { // see store/key.go
+					keys = append(keys, slices.Clone(key))
+				}
+			}
+			require.Len(t, keys, len(s.spaces))
+			key := keys[rng.IntN(len(keys))]
+			v := valueAt(t, db, key)
+			at := rng.IntN(len(v))
+			v[at] ^= 1 << rng.IntN(8)
+			require.NoError(t, db.Set(key, v, pebble.Sync))
+			what = fmt.Sprintf("byte %d of %q", at, key)
+		})
+		err := newDriver(s, fs).open()
+		require.ErrorIs(t, err, store.ErrCorrupt, what)
+		require.ErrorContains(t, err, "restore a backup", what)
+	}
+}
+
+// damagedFiles damages the files of a kind, one at a time.
+func damagedFiles(t *testing.T, part string) {
 	s := writeScript(508, usual())
 	left := played(t, s)
 	rng := rand.New(rand.NewPCG(508, 1))
-	for _, part := range []string{".sst", ".log", "OPTIONS-"} {
-		t.Run(part, func(t *testing.T) {
-			damaged(t, s, atMost(60, 8), func(int) *faultFS {
-				fs := left.crash(0, nil)
-				paths := dataFiles(t, fs, part)
-				path := paths[rng.IntN(len(paths))]
-				b := contents(t, fs, path)
-				if len(b) == 0 {
-					return fs
-				}
-				at := rng.IntN(len(b))
-				if rng.IntN(3) == 0 {
-					b = b[:at]
-				} else {
-					b[at] ^= byte(1 + rng.IntN(255))
-				}
-				replace(t, fs, path, b)
-				return fs
-			})
-		})
-	}
+	damaged(t, s, atMost(60, 8), func(int) *faultFS {
+		fs := left.crash(0, nil)
+		paths := dataFiles(t, fs, part)
+		path := paths[rng.IntN(len(paths))]
+		b := contents(t, fs, path)
+		if len(b) == 0 {
+			return fs
+		}
+		at := rng.IntN(len(b))
+		if rng.IntN(3) == 0 {
+			b = b[:at]
+		} else {
+			b[at] ^= byte(1 + rng.IntN(255))
+		}
+		replace(t, fs, path, b)
+		return fs
+	})
 }
 
 // damaged opens damaged images: each is found out, or shows its loss by a

@@ -49,6 +49,7 @@ const (
 	stepSettings // give a namespace other settings
 	stepAdvance  // move an idle namespace's clock
 	stepDelete   // a namespace, whole
+	stepKinds    // how many there are
 )
 
 // crashAct is one call inside a batch.

@@ -3,6 +3,8 @@ package fuzz
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,23 @@ func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 6))
 		})
 	}
+}
+
+// Whatever a store does is crashed in the middle of it: the counts are of images
+// that were taken there.
+func TestFault_A10_CrashInsideEverything(t *testing.T) {
+	sh := usual()
+	sh.forgets, sh.batches = 3, 60
+	c := crashEverywhere(t, writeScript(350, sh), atMost(2, 30))
+	if raceDetector {
+		return // so few images are not everywhere
+	}
+	for kind := range stepKinds {
+		require.Positive(t, c.inside[kind].Load(), "no crash inside a step of kind %d", kind)
+	}
+	require.Positive(t, c.merging.Load(), "no crash while a merged table is written")
+	require.Positive(t, c.spilling.Load(), "no crash while a table is written")
+	require.Positive(t, c.excising.Load(), "no crash while the manifest is written, for a table that comes or goes")
 }
 
 // A row of 1,000 jumps moves the clock by ten seconds: everything expires.
@@ -71,11 +90,15 @@ type crasher struct {
 	opens        []store.ID
 
 	images, deeper atomic.Int64
-	queue          chan image
-	done           chan struct{} // closed when no image is wanted any more
+	inside         [stepKinds]atomic.Int64 // images, by the step in progress
+
+	spilling, merging, excising atomic.Int64 // images, by the operation in progress
+
+	queue chan image
+	done  chan struct{} // closed when no image is wanted any more
 }
 
-func crashEverywhere(t *testing.T, s *crashScript, every int) {
+func crashEverywhere(t *testing.T, s *crashScript, every int) *crasher {
 	c := &crasher{script: s, every: int64(every), queue: make(chan image), done: make(chan struct{})}
 	failed := make(chan string, 1)
 	var workers sync.WaitGroup
@@ -110,6 +133,7 @@ func crashEverywhere(t *testing.T, s *crashScript, every int) {
 	}
 	t.Logf("seed %d: %d images, and %d of crashes while one of them was opened",
 		s.seed, c.images.Load(), c.deeper.Load())
+	return c
 }
 
 // run plays the script, and hands out an image at every write.
@@ -152,7 +176,26 @@ func (c *crasher) image(fs *faultFS, op fsOp) image {
 	im.lo = int(c.acked.Load())
 	im.fs = fs.crash([]int{0, 50, 100}[im.rng.IntN(3)], im.rng)
 	im.hi = int(c.begun.Load())
+	c.count(im)
 	return im
+}
+
+// count counts an image by what was going on.
+func (c *crasher) count(im image) {
+	if im.hi > im.lo {
+		c.inside[c.script.steps[im.hi-1].kind].Add(1)
+	}
+	var ns uint32
+	var segment uint64
+	switch n, _ := fmt.Sscanf(path.Base(im.op.path), "%08x-%016x-", &ns, &segment); {
+	case strings.Contains(im.op.path, "MANIFEST-"):
+		c.excising.Add(1)
+	case n < 2:
+	case segment&0xffff != 0: // of merges, see store/segment.go
+		c.merging.Add(1)
+	default:
+		c.spilling.Add(1)
+	}
 }
 
 // examine opens an image, crashes while it is opened, and plays the rest.

@@ -22,7 +22,7 @@ func init() {
 func TestDecide_AsTheLaw(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := drawLayout(t)
-		play(t, l, drawScript(t, drawSettings(t), 4000))
+		play(t, l, drawScript(t, drawSettings(t), atMost(4000, 1500)))
 	})
 }
 

@@ -280,6 +280,27 @@ var mutants = []mutant{
 		pkg:  "fuzz", run: "^TestFault_B11_NoFalseAlarm$",
 	},
 	{
+		name: "a repair leaves no dead record", // A10
+		file: "store/repair.go",
+		old:  "			must(w.Set(segKey(kindDead, p.num, num), nil, nil))\n",
+		new:  "			_ = num\n",
+		pkg:  "fuzz", run: "^TestFault_A10_CrashAtEveryStepOfARepair$",
+	},
+	{
+		name: "a checkpoint beside an Ingest", // A10
+		file: "store/checkpoint.go",
+		old:  "	if err := c.s.lockTables(c.ctx); err != nil {\n		return err\n	}\n	defer c.s.unlockTables()\n",
+		new:  "",
+		pkg:  "store", run: "^TestStore_CheckpointAndIngestTakeTurns$",
+	},
+	{
+		name: "a full disk drops nothing", // B03
+		file: "store/disk.go",
+		old:  "	need := min(d.ballastSize(), reliefRoom)\n",
+		new:  "	need := d.need()\n",
+		pkg:  "store", run: "^TestFault_B03_Exp",
+	},
+	{
 		name: "who knows better is not heard", // B01, B06
 		file: "store/witness.go",
 		old:  "err != nil || st.Sequence >= seq",

@@ -16,17 +16,21 @@ import (
 // jumps that stands is given up, and coverage stays as it is; what is open stays
 // open.
 //
+// It is also the way out of a full disk whose markers are old: it goes through
+// below the floor of free space, as it makes room. Only a disk that has none at
+// all, with its ballast given up, refuses it (ErrDiskFull).
+//
 // A time at or below the clock moves nothing. A time beyond the wall clock is
 // ErrAhead, a namespace whose first 8 times are not complete has no clock to move
 // (ErrNoClock). Advance may be called beside Update, which it waits for, and not
 // inside its function.
 func (n *Namespace) Advance(to time.Time) error {
-	if err := n.Update(func(b *Batch) error { return b.advance(to) }); err != nil {
+	if err := n.update(func(b *Batch) error { return b.advance(to) }, false); err != nil {
 		return err
 	}
 	// What has expired is told by the clock that is on disk (R9): only the next
 	// batch may drop it.
-	if err := n.Update((*Batch).drop); err != nil {
+	if err := n.update((*Batch).drop, false); err != nil {
 		return fmt.Errorf("the clock of namespace %q was moved, but what expired still stands: %w", n.name, err)
 	}
 	return nil

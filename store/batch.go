@@ -24,10 +24,10 @@ type Batch struct {
 	state      map[string]stateWrite
 	outs       []staged
 	settled    uint64
-	failed     int64 // the offset whose function failed; -1: none
-	dirty      bool  // there is something to commit
-	unnumbered bool  // it is no batch of the namespace's sequence
-	size       int   // of what it keeps, see Size
+	failed     Position // the record whose function failed; zero: none
+	dirty      bool     // there is something to commit
+	unnumbered bool     // it is no batch of the namespace's sequence
+	size       int      // of what it keeps, see Size
 	ended      atomic.Bool
 	counts     counts
 
@@ -168,9 +168,13 @@ func (b *Batch) check(o Position) error {
 	case b.head.hasPos && o.Offset < b.head.pos.Offset:
 		b.counts.Replays++
 		return ErrReplay
-	case b.failed >= 0 && o.Offset > b.failed:
+	case b.failed.IsZero():
+	case !b.failed.sameLog(o): // and there is no position yet
+		return fmt.Errorf("%w: namespace %q waits for %v, which failed, the record stands at %v; SetPosition changes logs",
+			ErrOtherLog, b.n.name, b.failed, o)
+	case o.Offset > b.failed.Offset:
 		return fmt.Errorf("%w: namespace %q, offset %d; do it again or pass it with SetPosition",
-			ErrGapAfterFailure, b.n.name, b.failed)
+			ErrGapAfterFailure, b.n.name, b.failed.Offset)
 	}
 	return nil
 }
@@ -228,14 +232,19 @@ func (b *Batch) call(o Position, d *Decision, before flow, s step, fn func(*Tx) 
 
 // fail refuses what lies above a failed record. A rollback undoes whatever the
 // batch did to pass it, so the namespace remembers the lowest, for its own log.
+// One without a position yet is held to the log of the first that failed: taking
+// up another log, like passing a record, takes a SetPosition.
 func (b *Batch) fail(o Position) {
 	if o.IsZero() {
 		return
 	}
-	b.failed = o.Offset
+	b.failed = o
 	n := b.n
-	if (!n.head.hasPos || n.head.pos.sameLog(o)) && (n.failed < 0 || o.Offset < n.failed) {
-		n.failed = o.Offset
+	if n.head.hasPos && !n.head.pos.sameLog(o) {
+		return
+	}
+	if n.failed.IsZero() || n.failed.sameLog(o) && o.Offset < n.failed.Offset {
+		n.failed = o
 	}
 }
 
@@ -243,8 +252,8 @@ func (b *Batch) fail(o Position) {
 func (b *Batch) settle(s step, o Position) {
 	b.head.pass(o)
 	b.dirty = true
-	if !o.IsZero() && o.Offset == b.failed {
-		b.failed = -1
+	if !o.IsZero() && o.Offset == b.failed.Offset {
+		b.failed = Position{}
 	}
 	if s.join != joinNone {
 		b.join(s.join)
@@ -295,13 +304,13 @@ func (b *Batch) SetPosition(p Position) error {
 	case !b.head.hasPos || !b.head.pos.sameLog(p):
 		b.head.startAt(p)
 		b.head.lastOffset, b.head.fingerprint, b.head.committed = -1, 0, nil
-		b.failed = -1
+		b.failed = Position{}
 	case p.Offset < b.head.pos.Offset:
 		return fmt.Errorf("%w: namespace %q from %d to %d", ErrBackwards, b.n.name, b.head.pos.Offset, p.Offset)
 	default:
 		b.head.pos = p
-		if b.failed >= 0 && p.Offset > b.failed {
-			b.failed = -1
+		if p.Offset > b.failed.Offset {
+			b.failed = Position{}
 		}
 	}
 	b.dirty = true

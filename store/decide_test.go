@@ -407,6 +407,51 @@ func TestBatch_FailureOutlivesRollback(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+	t.Run("before there is a position", func(t *testing.T) {
+		s := newScene(t, window.Hour)
+		in := func(log byte, id string, off int64) Record {
+			r := rec(id, off, 0)
+			r.Origin.TopicID = ID{log}
+			return r
+		}
+		_, err := s.n.Do(in(1, "x", 5), fail)
+		require.ErrorIs(t, err, boom)
+		for _, off := range []int64{3, 5, 7} { // whatever its offset: it would pass the failed one silently
+			_, err = s.n.Do(in(2, "y", off), nil)
+			require.ErrorIs(t, err, ErrOtherLog, off)
+			require.ErrorContains(t, err, "waits for "+in(1, "", 5).Origin.String())
+		}
+		_, err = s.n.Do(in(1, "y", 6), nil)
+		require.ErrorIs(t, err, ErrGapAfterFailure)
+		// Another log is taken up, and the batch given up again: the failure stands.
+		require.ErrorIs(t, s.n.Update(func(b *Batch) error {
+			require.NoError(t, b.SetPosition(Position{TopicID: ID{2}, Offset: 3}))
+			_, err := b.Do(in(2, "y", 7), nil)
+			require.NoError(t, err)
+			_, err = b.Do(in(2, "z", 8), fail)
+			return err
+		}), boom)
+		_, err = s.n.Do(in(1, "y", 6), nil)
+		require.ErrorIs(t, err, ErrGapAfterFailure)
+		_, err = s.n.Do(in(1, "x", 5), nil)
+		require.NoError(t, err)
+		_, err = s.n.Do(in(1, "y", 9), nil)
+		require.NoError(t, err)
+	})
+	t.Run("another log is taken up for good", func(t *testing.T) {
+		s := newScene(t, window.Hour)
+		_, err := s.n.Do(rec("x", 5, 0), fail)
+		require.ErrorIs(t, err, boom)
+		require.NoError(t, s.n.Update(func(b *Batch) error {
+			return b.SetPosition(Position{TopicID: ID{2}, Offset: 3})
+		}))
+		for _, off := range []int64{3, 7} { // 5 is an offset of the other log
+			r := rec(fmt.Sprint(off), off, 0)
+			r.Origin.TopicID = ID{2}
+			_, err = s.n.Do(r, nil)
+			require.NoError(t, err)
+		}
+	})
 	t.Run("in another log", func(t *testing.T) {
 		s := newScene(t, window.Hour)
 		s.off = 4

@@ -19,9 +19,12 @@ const (
 	ballastFile    = "ballast"
 	// openRoom is what opening needs at the very most: Pebble cannot be told
 	// of a full disk while it opens, and may end the process there.
-	openRoom  = 8 << 20
-	diskEvery = 250 * time.Millisecond
-	askedMost = time.Second
+	openRoom = 8 << 20
+	// reliefRoom is what a batch needs at the very most that only advances a
+	// clock and drops what has expired: its record, and a step of the log.
+	reliefRoom = 2 << 20
+	diskEvery  = 250 * time.Millisecond
+	askedMost  = time.Second
 )
 
 // disk keeps the store from ever filling its disk, which Pebble answers by
@@ -30,7 +33,8 @@ const (
 // Three things together: a floor of free space, checked before a batch begins
 // and once more, with the batch's size, before it is committed; a ballast file,
 // removed the moment a write finds no room, so that what is under way can end;
-// and patience (patient.go) for what must not fail.
+// and patience (patient.go) for what must not fail. A batch that only drops what
+// has expired passes the floor: it is how the store makes room itself.
 //
 // The state is entered below the floor and left an eighth above it, when the
 // ballast stands again: it does not flutter.
@@ -201,6 +205,27 @@ func (d *disk) spend(size int64) error {
 	}
 	return fmt.Errorf("%w: %s has %.1f MB free, and a batch needs %.1f MB; make room, then try again",
 		ErrDiskFull, d.dir, mega(d.left.Load()), mega(size))
+}
+
+// relief admits a batch that brings nothing and drops what has expired: below the
+// floor, too, and where there is no room at all the ballast is given up for it. It
+// refuses where such a batch could not be sure of its room, as a write of the log
+// that waits in vain would poison the store.
+func (d *disk) relief() error {
+	if !d.watched || d.full.Load() == nil && d.left.Load() >= d.need() {
+		return nil
+	}
+	need := min(d.ballastSize(), reliefRoom)
+	d.ask()
+	if d.left.Load() < need {
+		d.release()
+		d.ask()
+	}
+	if left := d.left.Load(); left < need {
+		return fmt.Errorf("%w: %s has %.1f MB free, and to give back what has expired takes %.1f MB; "+
+			"make room, then try again", ErrDiskFull, d.dir, mega(left), mega(need))
+	}
+	return nil
 }
 
 // ask has the space measured now, and waits for it, but not for ever.

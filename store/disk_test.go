@@ -10,6 +10,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/window"
 )
 
 // sized is a disk in memory of which a test says how much is free.
@@ -185,6 +187,40 @@ func TestFault_B03_PendingTablesCount(t *testing.T) {
 		s.unwritten.Add(-50 << 20) // they are tables now
 		time.Sleep(2 * diskEvery)
 		inState(t, s, StateRunning, nil)
+	})
+}
+
+// What has expired by the clock that is on disk goes with the next batch; where
+// that one is refused, it goes all the same.
+func TestFault_B03_ExpiredGoesWithARefusedBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := newSized(200 << 20)
+		opts := &Options{Logger: quiet(), Now: func() time.Time { return t0.Add(time.Hour) }} // not the bubble's
+		s, err := open("store", opts, seams{fs: fs, limits: limits{full: 20, small: 5, merge: 1000}})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, s.Close()) }()
+		n, err := s.Namespace("a", &NamespaceOptions{Window: window.Of(100 * time.Millisecond)})
+		require.NoError(t, err)
+		accept(t, n, 0, 100, 0)
+		require.NoError(t, s.queue.drain())
+		accept(t, n, 100, 200, 0) // the first hundred have expired, and still stand
+		st, err := n.Status()
+		require.NoError(t, err)
+		require.EqualValues(t, 300, st.Markers)
+
+		fs.free.Store(63 << 20)
+		time.Sleep(2 * diskEvery)
+		for range 3 { // the second finds nothing to drop
+			require.ErrorIs(t, n.Update(func(*Batch) error { panic("it was begun") }), ErrDiskFull)
+			now, err := n.Status()
+			require.NoError(t, err)
+			require.Less(t, now.Markers, uint64(230))
+			require.Equal(t, st.Sequence, now.Sequence, "how markers are laid out must not show")
+			require.Equal(t, st.Clock, now.Clock)
+		}
+		require.NoError(t, s.queue.drain())
+		require.NoError(t, n.View(func(*View) error { return nil }))
+		inState(t, s, StateDiskFull, ErrDiskFull)
 	})
 }
 

@@ -101,7 +101,8 @@
 //
 //	running    accepts batches
 //	disk-full  Update returns ErrDiskFull and has not begun; call again later. Entered
-//	           when less than Options.MinFree is free, left without help
+//	           when less than Options.MinFree is free, left without help. What has
+//	           expired is dropped all the same, and Advance lets more expire
 //	poisoned   a write or a sync failed: everything returns ErrPoisoned until the
 //	           process is restarted. Nothing is tried again
 //	corrupt    stored bytes are not what was written: ErrCorrupt

@@ -89,7 +89,8 @@ var (
 	ErrGapAfterFailure = errors.New("store: an earlier record failed and was not passed")
 
 	// ErrOtherLog is returned by Do for an origin whose topic ID or partition
-	// is not the one of the namespace's position. SetPosition changes logs.
+	// is not the one of the namespace's position or, before it has any, of the
+	// record that failed. SetPosition changes logs.
 	ErrOtherLog = errors.New("store: record of another log than the position's")
 
 	// ErrBackwards is returned by SetPosition for an offset below the position

@@ -33,6 +33,6 @@ func seamsOf(h storehook.Hooks) seams {
 		h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
 		sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
 	}
-	sm.limits.table = h.MemTable
+	sm.limits.table, sm.limits.cache = h.MemTable, h.Cache
 	return sm
 }

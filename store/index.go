@@ -14,8 +14,9 @@ import (
 // absorb and committed, or by rollback. All of it is for the namespace's owner
 // alone.
 type index interface {
-	// begin starts a batch. durable is the clock as it stands on disk.
-	begin(durable clock) error
+	// begin starts a batch. durable is the clock as it stands on disk. One that
+	// brings markers waits while too many wait for their tables.
+	begin(durable clock, brings bool) error
 
 	// dropping reports whether the batch that was begun drops what has expired.
 	dropping() bool

@@ -27,7 +27,7 @@ type plainIndex struct {
 
 var _ index = (*plainIndex)(nil)
 
-func (p *plainIndex) begin(clock) error {
+func (p *plainIndex) begin(clock, bool) error {
 	p.undo, p.was = maps.Clone(p.markers), p.all
 	return nil
 }
@@ -121,7 +121,7 @@ func TestIndex_SegmentsAsAPlainMap(t *testing.T) {
 		w.ns.Window = w.w
 		w.open()
 		defer func() { require.NoError(t, w.st.Close()) }()
-		for range rapid.IntRange(1, 40).Draw(t, "batches") {
+		for range rapid.IntRange(1, 40/min(heavy, 4)).Draw(t, "batches") {
 			w.owned(w.batch)
 			if rapid.IntRange(0, 5).Draw(t, "drain") == 0 {
 				require.NoError(t, w.st.queue.drain())
@@ -158,7 +158,7 @@ func (w *twins) owned(fn func()) {
 // batch drives one batch through both, and checks what is left.
 func (w *twins) batch() {
 	begun := clock{now: w.stored, first: 1000, times: firstTimes}
-	require.NoError(w.t, errors.Join(w.x.begin(begun), w.plain.begin(begun)))
+	require.NoError(w.t, errors.Join(w.x.begin(begun, true), w.plain.begin(begun, true)))
 	var ids []ident
 	prepared := rapid.Bool().Draw(w.t, "prepare")
 	for range rapid.IntRange(0, 60).Draw(w.t, "records") {
@@ -183,7 +183,7 @@ func (w *twins) batch() {
 		w.plain.rollback()
 		w.now = w.stored
 	} else {
-		b := &Batch{n: w.n, head: w.n.head, failed: -1}
+		b := &Batch{n: w.n, head: w.n.head}
 		b.head.clock = clock{now: w.now, first: 1000, times: firstTimes}
 		require.NoError(w.t, b.commit())
 		w.n.keep(b)

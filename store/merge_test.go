@@ -104,12 +104,12 @@ func TestMerge_KeepsEveryMarker(t *testing.T) {
 // However narrow the buckets, there are few segments; and none is so wide that
 // it keeps its oldest markers for long.
 func TestMerge_ManyBuckets(t *testing.T) {
-	const all = 20_000
+	const all, ttl = 20_000, 8000
 	s, err := open("store", nil, seams{fs: vfs.NewMem(), limits: limits{full: 1000, small: 2, merge: 8}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
 	n, err := s.Namespace("a", &NamespaceOptions{
-		Window: window.Of(8 * time.Second), BucketWidth: 8 * time.Millisecond, // a thousand
+		Window: window.Of(ttl * time.Millisecond), BucketWidth: 8 * heavy * time.Millisecond, // a thousand
 	})
 	require.NoError(t, err)
 	for o := int64(0); o < all; o += 100 {
@@ -120,8 +120,8 @@ func TestMerge_ManyBuckets(t *testing.T) {
 	list := mergedNow(t, s, n)
 	require.LessOrEqual(t, len(list), segmentsMost)
 	for _, g := range list {
-		require.LessOrEqual(t, g.high-g.low, int64(8000/16), "segment %d", g.num)
-		require.Greater(t, g.high, int64(all)-8000+t0.UnixMilli()-600, "space comes back")
+		require.LessOrEqual(t, g.high-g.low, int64(ttl/16), "segment %d", g.num)
+		require.Greater(t, g.high, int64(all-ttl-ttl/16-100)+t0.UnixMilli(), "space comes back")
 	}
 }
 

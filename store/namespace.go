@@ -25,7 +25,7 @@ type Namespace struct {
 	index   index
 	head    head
 	row     row
-	failed  int64 // offset whose function failed; -1: none
+	failed  Position // of the record whose function failed; zero: none
 	ages    Ages
 	pending []unsettled
 	idents  []ident // scratch
@@ -80,6 +80,21 @@ func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
 // may be called again, and after ErrBatchTooLarge with less. fn runs once, on the caller's
 // goroutine, and must not call Update, Do or Close: they would wait for it.
 func (n *Namespace) Update(fn func(*Batch) error) error {
+	err := n.update(fn, true)
+	if !errors.Is(err, ErrDiskFull) {
+		return err
+	}
+	// What has expired goes all the same: it is what makes room.
+	if dropped := n.update((*Batch).drop, false); dropped != nil && !errors.Is(dropped, ErrDiskFull) {
+		err = errors.Join(err, dropped)
+	}
+	return err
+}
+
+// update is Update. A batch that brings nothing, but advances the clock or drops
+// what has expired, is also taken by a full disk: it would never be rid of
+// anything otherwise.
+func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 	if err := n.s.writable("namespace %q takes no batch", n.name); err != nil {
 		return err
 	}
@@ -90,10 +105,12 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 	if err := n.load(); err != nil {
 		return err
 	}
-	if err := n.s.disk.admit(); err != nil {
-		return fmt.Errorf("namespace %q: %w", n.name, err)
+	if brings {
+		if err := n.s.disk.admit(); err != nil {
+			return fmt.Errorf("namespace %q: %w", n.name, err)
+		}
 	}
-	if err := n.index.begin(n.head.clock); err != nil {
+	if err := n.index.begin(n.head.clock, brings); err != nil {
 		return fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	b := &Batch{
@@ -111,7 +128,7 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		return err
 	}
 	if b.dirty {
-		if err := b.fits(); err != nil {
+		if err := b.fits(brings); err != nil {
 			return err
 		}
 		done = true

@@ -40,7 +40,8 @@ type Options struct {
 	// accepted (ErrDiskFull): room for what is under way. What the markers in
 	// memory will take as tables is kept free on top of it, and a fourth of it
 	// is held by a ballast file that is given up when the disk is full all the
-	// same. Defaults to 64 MB; -1 checks nothing.
+	// same. What has expired is dropped below it, too. Defaults to 64 MB; -1
+	// checks nothing.
 	MinFree int64
 
 	// Now is the wall clock, used only to tell times that lie in the future.

@@ -128,7 +128,7 @@ func (s *Store) newNamespace(name string, value []byte) (*Namespace, error) {
 	}
 	n := &Namespace{
 		s: s, name: name, num: num, opts: o, rules: o.rules(),
-		owner: make(chan struct{}, 1), failed: -1,
+		owner: make(chan struct{}, 1),
 	}
 	if err := errors.Join(n.loadHead(value), n.loadAges()); err != nil {
 		return nil, err

@@ -70,8 +70,10 @@ type batchIndex struct {
 	value []byte // scratch
 }
 
-func (x *segments) begin(durable clock) error {
-	if err := x.backlog(); err != nil {
+func (x *segments) begin(durable clock, brings bool) error {
+	if !brings {
+		x.adopt()
+	} else if err := x.backlog(); err != nil {
 		return err
 	}
 	b := &x.batch

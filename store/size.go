@@ -24,12 +24,18 @@ func (w stateWrite) size(key []byte) int { return stateBytes + len(key) + len(w.
 func (b *Batch) Size() int { return b.size }
 
 // fits refuses a batch that is too large for the log, or for the disk.
-func (b *Batch) fits() error {
+func (b *Batch) fits(brings bool) error {
 	if b.size > MaxBatchBytes {
 		return fmt.Errorf("%w: namespace %q, %d bytes of at most %d; cut it by Batch.Size",
 			ErrBatchTooLarge, b.n.name, b.size, MaxBatchBytes)
 	}
-	if err := b.n.s.disk.spend(int64(b.size)); err != nil {
+	var err error
+	if brings {
+		err = b.n.s.disk.spend(int64(b.size))
+	} else {
+		err = b.n.s.disk.relief()
+	}
+	if err != nil {
 		return fmt.Errorf("namespace %q: %w", b.n.name, err)
 	}
 	return nil

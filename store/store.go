@@ -78,6 +78,7 @@ type limits struct {
 	small int // markers below which a closed segment stays in memory
 	merge int // segments above which neighbours are merged
 	table int // bytes of Pebble's memtable; 0: memTable
+	cache int // bytes of blocks that are cached; 0: cacheSize
 }
 
 // seams are where tests reach in: the file system and the limits.
@@ -114,7 +115,7 @@ func newStore(dir string, o Options, sm seams) *Store {
 	if s.limits.full == 0 {
 		s.limits.full, s.limits.small, s.limits.merge = fullSegment, smallSegment, mergeAbove
 	}
-	s.limits.table = cmp.Or(s.limits.table, memTable)
+	s.limits.table, s.limits.cache = cmp.Or(s.limits.table, memTable), cmp.Or(s.limits.cache, cacheSize)
 	switch {
 	case s.fs != nil:
 	case o.InMemory:
@@ -274,8 +275,8 @@ func (s *Store) openDB(there bool) error {
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),
-		FormatMajorVersion:    pebble.FormatValueSeparation,        // pinned: a new release of Pebble changes no file
-		CacheSize:             cacheSize + 2*int64(s.limits.table), // memtables are charged against it
+		FormatMajorVersion:    pebble.FormatValueSeparation,             // pinned: a new release of Pebble changes no file
+		CacheSize:             int64(s.limits.cache + 2*s.limits.table), // memtables are charged against it
 		MemTableSize:          uint64(s.limits.table),
 		BytesPerSync:          syncEvery,
 		WALBytesPerSync:       syncEvery,

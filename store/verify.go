@@ -135,16 +135,31 @@ func (e *examination) one(name string, each func(*survey) error) error {
 		return err
 	}
 	defer v.close()
-	if there, err := v.value(nameKey(name)); err == nil && there == nil {
+	entry, err := v.value(nameKey(name))
+	if err != nil {
+		v.wrong(PartHead, -1, -1, "its settings cannot be read: %v", err)
+	} else if num, _, ok := parseSettings(entry); ok && num != v.num || entry == nil {
 		return nil // deleted meanwhile
 	}
 	if err := v.prove(e.more); err != nil {
 		return err
 	}
+	if err == nil {
+		v.proveSettings(entry)
+	}
 	if each == nil {
 		return nil
 	}
 	return each(v)
+}
+
+// proveSettings holds the entry of the registry against the head, which keeps
+// the sum of the settings that it was written under. They are written together,
+// so either of them may be the one that went back.
+func (v *survey) proveSettings(entry []byte) {
+	if v.hasHead && !v.headless && v.head.settings != settingsSum(entry, v.s.secret) {
+		v.wrong(PartHead, -1, -1, "it was written under other settings than those in the registry")
+	}
 }
 
 // more ends the reading when nobody waits for it any more.

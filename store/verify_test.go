@@ -186,6 +186,23 @@ var damages = []planted{
 	{"state without a batch", func(t *testing.T, v *vault, db *pebble.DB) {
 		require.NoError(t, db.Set(stateKey(v.num+1, []byte("k")), nil, pebble.Sync))
 	}, PartHead, none, -1, true, false},
+	{"head of other settings", func(t *testing.T, v *vault, db *pebble.DB) {
+		h, ok := parseHead(get(t, db, nsKey(kindHead, v.num)))
+		require.True(t, ok)
+		h.settings ^= 1
+		require.NoError(t, db.Set(nsKey(kindHead, v.num), h.append(nil), pebble.Sync))
+	}, PartHead, none, -1, true, false},
+	{"settings of before, which the store record proves", func(t *testing.T, _ *vault, db *pebble.DB) {
+		r, ok := parseStoreRecord(get(t, db, []byte{kindStore}))
+		require.True(t, ok)
+		key := nameKey("a")
+		entry := get(t, db, key)
+		r.namespaces.sub(r.entryProof(key, entry))
+		entry[4+7] ^= 1 // of the window
+		r.namespaces.add(r.entryProof(key, entry))
+		require.NoError(t, db.Set(key, entry, pebble.Sync))
+		require.NoError(t, db.Set([]byte{kindStore}, r.append(nil), pebble.Sync))
+	}, PartHead, none, -1, true, false},
 	{"an output is gone", func(t *testing.T, v *vault, db *pebble.DB) {
 		k := outKey(v.num, v.seq, 0)
 		b := get(t, db, k)

@@ -16,6 +16,8 @@ type Hooks struct {
 	// MemTable is how many bytes the storage engine gathers before it writes a
 	// table of its own.
 	MemTable int
+	// Cache is how many bytes of blocks it keeps in memory.
+	Cache int
 }
 
 // Open is store.Open with hooks. The store package sets it; options and result
