@@ -89,10 +89,9 @@ func (n *Namespace) strip(excess int64) int64   { return n.index.strip(excess) }
 
 // unload lets the next use read the markers back.
 func (n *Namespace) unload(excess int64) int64 {
-	before := n.s.memory.Load()
-	if n.index.unload() {
+	freed, done := n.index.unload()
+	if done {
 		n.index, n.loaded = nil, false
-		n.idents, n.texts, n.text, n.ends = nil, nil, nil, nil
 	}
-	return excess - (before - n.s.memory.Load())
+	return excess - freed
 }

@@ -28,11 +28,9 @@ type Namespace struct {
 	failed  int64 // offset whose function failed; -1: none
 	ages    Ages
 	pending []unsettled
-	idents  []ident // scratch
-	texts   []byte
-	text    []byte
-	ends    []int
 	total   counts
+
+	idScratch // lent by the store while a batch runs
 
 	status  atomic.Pointer[Status]
 	used    atomic.Int64 // Store.uses of its newest batch
@@ -101,11 +99,14 @@ func (n *Namespace) Update(fn func(*Batch) error) error {
 		wall: n.s.opts.Now().UnixMilli(),
 	}
 	done := false
+	n.idScratch = borrow[idScratch](&n.s.scratch.ids)
 	defer func() {
 		b.ended.Store(true)
 		if !done {
 			n.index.rollback()
 		}
+		giveBack(&n.s.scratch.ids, n.idScratch) // nobody looks up any more
+		n.idScratch = idScratch{}
 	}()
 	if err := fn(b); err != nil {
 		return err

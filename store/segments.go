@@ -66,8 +66,7 @@ type batchIndex struct {
 	near   prober     // of the owner
 	ready  prepared
 
-	spare []*run // of earlier batches
-	value []byte // scratch
+	indexScratch // lent by the store while the batch runs
 }
 
 func (x *segments) begin(durable clock) error {
@@ -75,8 +74,8 @@ func (x *segments) begin(durable clock) error {
 		return err
 	}
 	b := &x.batch
+	b.borrow(&x.s.scratch)
 	b.into, b.count = x.open, x.count
-	b.drops, b.sealed = b.drops[:0], b.sealed[:0]
 	for _, g := range x.list {
 		if (g.expired(durable.now, durable.first, x.rules) || x.emptied(g)) && g.merging.cancel() {
 			b.drops = append(b.drops, g)
@@ -175,7 +174,7 @@ func (x *segments) runInto() *run {
 	if n := len(b.spare); n > 0 {
 		r, b.spare = b.spare[n-1], b.spare[:n-1]
 	}
-	r.begin(b.into)
+	r.begin(b.into, len(b.ready.found))
 	b.runs = append(b.runs, r)
 	return r
 }
@@ -384,9 +383,11 @@ func (x *segments) endBatch() {
 	b := &x.batch
 	b.ready.end()
 	b.near.close()
-	b.spare, b.runs = append(b.spare, b.runs...), b.runs[:0]
-	b.spare = b.spare[:min(len(b.spare), 1)]
-	b.drops, b.into = b.drops[:0], nil
+	b.giveBack(&x.s.scratch)
+	clear(b.runs) // a segment that is gone must not hang on
+	clear(b.drops)
+	clear(b.sealed)
+	b.runs, b.drops, b.sealed, b.into = b.runs[:0], b.drops[:0], b.sealed[:0], nil
 	b.sweeps, b.swept = x.sweeps, false
 }
 
