@@ -33,7 +33,7 @@ type Namespace struct {
 	idScratch // lent by the store while a batch runs
 
 	status  atomic.Pointer[Status]
-	used    atomic.Int64 // Store.uses of its newest batch
+	used    atomic.Int64 // Store.uses of its newest batch, or of when it was read
 	deleted atomic.Bool  // from just before it is
 
 	picture atomic.Pointer[picture]
