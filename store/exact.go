@@ -106,6 +106,7 @@ func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
 	if !ok {
 		return false
 	}
+	x.table.shadow = nil
 	if bits := bitsFor(x.table.n + from.table.n); bits > x.table.bits {
 		x.table = x.table.grownTo(bits)
 	}

@@ -126,6 +126,11 @@ func (l *loader) load() (*segments, error) {
 		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
 		x.open.bucketEnd = x.buckets.AtMillis(x.open.opened).EndMillis()
 	}
+	for _, g := range x.list {
+		if g.table == nil && g != x.open {
+			g.exact.table.shade()
+		}
+	}
 	x.recount()
 	return x, nil
 }

@@ -16,8 +16,9 @@ const (
 	// fullSegment closes a segment. 1.3 M markers are 0.625 of 2^21 slots.
 	fullSegment = 5 << 18
 	// smallSegment is what a bucket's end does not bother to close, and a
-	// closed segment below it stays in memory while the budget allows.
-	smallSegment = 32 << 10
+	// closed segment below it gets no table while the budget allows: so there are
+	// no more tables than live markers / 50,000, and one a namespace.
+	smallSegment = 50_000
 	// fewRuns are deleted one by one. A range deletion slows every iterator down
 	// while it is in a memtable, and thousands of small namespaces bring many.
 	fewRuns = 64
@@ -325,8 +326,12 @@ func (x *segments) committed() {
 	x.list = slices.DeleteFunc(x.list, func(g *segment) bool { return g.dead.Load() })
 	x.endBatch()
 	for _, g := range x.list {
-		if g != x.open && g.table == nil && g.all.n >= uint64(x.s.limits.small) {
+		switch {
+		case g == x.open || g.table != nil:
+		case g.all.n >= uint64(x.s.limits.small):
 			x.enqueue(g)
+		case g.exact.table.shadow == nil:
+			g.exact.table.shade() // it stays
 		}
 	}
 	x.planMerge()

@@ -11,6 +11,8 @@ type table struct {
 	slots []uint64
 	bits  uint // 1<<bits homes
 	n     int  // filled slots
+
+	shadow []uint64 // see shade; nil: none
 }
 
 const (
@@ -55,7 +57,7 @@ func (t *table) fit(n int) {
 // overloaded reports a load above 0.65: from there clusters grow fast.
 func overloaded(n int, bits uint) bool { return n > 13<<bits/20 }
 
-func (t *table) bytes() int64 { return int64(cap(t.slots)) * 8 }
+func (t *table) bytes() int64 { return int64(cap(t.slots)+len(t.shadow)) * 8 }
 
 func (t *table) home(tag uint32) int { return int(tag >> (32 - t.bits)) }
 
@@ -71,6 +73,37 @@ func (t *table) clear() {
 		clear(t.slots)
 		t.n = 0
 	}
+}
+
+// shade gives a table that will not change any more a shadow: eight bits a home,
+// set where a tag begins so. An eighth of the memory then tells of most absent IDs
+// that they are absent: where many namespaces take turns, that eighth is still in
+// the processor's caches.
+func (t *table) shade() {
+	t.shadow = make([]uint64, 1<<t.bits/8)
+	for _, s := range t.slots {
+		if s != 0 {
+			i := uint32(s>>32) >> (29 - t.bits)
+			t.shadow[i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+// shaded reports whether there may be a slot with a tag, and touch loads what
+// that takes to tell.
+func (t *table) shaded(tag uint32) bool {
+	if t.shadow == nil {
+		return true
+	}
+	i := tag >> (29 - t.bits)
+	return t.shadow[i/64]>>(i%64)&1 != 0
+}
+
+func (t *table) touch(tag uint32) uint64 {
+	if t.shadow == nil {
+		return t.slots[t.home(tag)]
+	}
+	return t.shadow[tag>>(29-t.bits)/64]
 }
 
 // insert puts a slot behind the filled ones of its home. It reports false when
