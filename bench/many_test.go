@@ -31,7 +31,8 @@ var (
 // share as many live markers as the one has to itself; ten thousand have a
 // hundred each, and a batch takes a hundred records, so that every one of them
 // turns its whole window over. A tenth of the records are duplicates of one of
-// the newest IDs.
+// the newest IDs: of the newest 50,000 of all namespaces, but of 50 of each at
+// least.
 func BenchmarkNamespaces(b *testing.B) {
 	for _, c := range []struct {
 		spaces, batch int
@@ -57,7 +58,7 @@ func benchNamespaces(b *testing.B, spaces, batch int, live int64) {
 		n, err := st.Namespace(fmt.Sprintf("bench-%d", i), nil)
 		require.NoError(b, err)
 		all[i] = n
-		streams[i] = &stream{live: live, reach: min(50_000, live/2), rng: rand.New(rand.NewPCG(1, uint64(i)))}
+		streams[i] = &stream{live: live, reach: max(50_000/int64(spaces), 50), rng: rand.New(rand.NewPCG(1, uint64(i)))}
 	}
 	filling, measured := newTurn(min(5000, int(live))), newTurn(batch)
 	for streams[spaces-1].fresh < live+live/4 {
