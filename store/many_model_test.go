@@ -45,7 +45,7 @@ func (m *member) counts(v memberMarker) bool { return m.now-v.first < m.w.Millis
 // budget that holds next to none of them answer as plain maps do.
 func TestBudget_NamespacesAsPlainMaps(t *testing.T) {
 	met := crowd{}
-	for seed := range uint64(18) {
+	for seed := range uint64(max(18/heavy, 6)) {
 		c := &crowd{t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewMem()}
 		c.opts = Options{Logger: quiet(), Memory: []int64{1, 10_000, 100_000}[seed%3]}
 		c.opts.FilterMemory = []int64{1, 3000, 0, 0}[seed%4]
@@ -64,7 +64,7 @@ func TestBudget_NamespacesAsPlainMaps(t *testing.T) {
 	t.Logf("%d read back, %d tables, %d markers expired, %d deleted, %d asked beside",
 		met.unloaded, met.tables, met.expired, met.deleted, met.asked)
 	for _, n := range []int{met.unloaded, met.tables, met.expired, met.deleted, met.asked} {
-		require.Greater(t, n, 50)
+		require.Greater(t, n, 5)
 	}
 }
 
