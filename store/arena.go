@@ -1,5 +1,7 @@
 package store
 
+import "slices"
+
 // arena keeps entries in arrival order, in chunks that never move: it grows
 // without copying, and a reader of a frozen segment needs no lock.
 //
@@ -24,13 +26,18 @@ func (a *arena) room(n int) (tail []byte, place uint32, ok bool) {
 		if i+1 == chunksMax {
 			return nil, 0, false
 		}
-		// Doubling: a small namespace costs what it holds.
-		c := max(min(chunkMin<<min(i+1, chunkBits), chunkMax), n)
-		a.chunks = append(a.chunks, make([]byte, 0, c))
-		a.size += int64(c)
+		a.grow(n)
 		i++
 	}
 	return a.chunks[i], uint32(i)<<chunkBits | uint32(len(a.chunks[i])), true
+}
+
+// grow adds a chunk for n bytes or more, up to a whole one. Chunks grow with the
+// arena: a small namespace costs what it holds.
+func (a *arena) grow(n int) {
+	c := slices.Grow([]byte(nil), min(max(n, int(a.size/2), chunkMin), chunkMax)) // what is allocated is counted
+	a.chunks = append(a.chunks, c)
+	a.size += int64(cap(c))
 }
 
 // fill sets the last chunk to tail, as room returned it, with bytes appended.
@@ -52,7 +59,11 @@ func (a *arena) take(from *arena, moves []moved) (_ []moved, ok bool) {
 	for c, chunk := range from.chunks {
 		for off := 0; off < len(chunk); {
 			rest := chunk[off:]
-			tail, place, ok := a.room(entryLen(rest))
+			first := entryLen(rest)
+			if last := len(a.chunks) - 1; last < 0 || cap(a.chunks[last])-len(a.chunks[last]) < first {
+				first = len(rest) // a new chunk is one for all of them
+			}
+			tail, place, ok := a.room(first)
 			if !ok {
 				return nil, false
 			}
@@ -85,8 +96,9 @@ func entriesWithin(entries []byte, space int) int {
 // clear forgets all entries and keeps one chunk for the next ones.
 func (a *arena) clear() {
 	if len(a.chunks) > 1 {
-		c := int(min(a.size, chunkMax))
-		a.chunks, a.size = append(a.chunks[:0], make([]byte, 0, c)), int64(c)
+		size := int(min(a.size, chunkMax))
+		*a = arena{}
+		a.grow(size)
 	}
 	if len(a.chunks) == 1 {
 		a.chunks[0] = a.chunks[0][:0]

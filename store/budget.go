@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 )
 
@@ -41,18 +40,21 @@ func (s *Store) excised(ns uint32, seg uint64) {
 // they are halved, then dropped. Each time n gives up first, then the namespaces
 // that nobody owns just now: none is waited for.
 func (s *Store) relieve(n *Namespace) {
-	if excess := s.memory.Load() - s.opts.Memory; excess > 0 {
-		excess = s.ask(n, excess, (*Namespace).release)
-		if excess > 0 {
-			// More than is needed, so that not every batch has to ask.
-			excess = s.ask(nil, excess+s.opts.Memory/8, (*Namespace).unload) - s.opts.Memory/8
-		}
-		s.ask(n, excess, (*Namespace).relieve)
+	s.ask(n, s.makeRoom(n), (*Namespace).relieve)
+}
+
+// makeRoom keeps the budgets as far as that takes no writing, which is all that n
+// may ask for whose markers were only read. It returns what is still too much of
+// markers.
+func (s *Store) makeRoom(n *Namespace) (excess int64) {
+	excess = s.ask(n, s.memory.Load()-s.opts.Memory, (*Namespace).release)
+	if excess > 0 {
+		// More than is needed, so that not every batch has to ask.
+		excess = s.ask(nil, excess+s.opts.Memory/8, (*Namespace).unload) - s.opts.Memory/8
 	}
-	if excess := s.filters.Load() - s.opts.FilterMemory; excess > 0 {
-		excess = s.ask(n, excess, (*Namespace).squeeze)
-		s.ask(n, excess, (*Namespace).strip)
-	}
+	filters := s.ask(n, s.filters.Load()-s.opts.FilterMemory, (*Namespace).squeeze)
+	s.ask(n, filters, (*Namespace).strip)
+	return excess
 }
 
 // ask has namespaces give up memory until excess bytes are gone, n, which the
@@ -64,15 +66,20 @@ func (s *Store) ask(n *Namespace, excess int64, give func(*Namespace, int64) int
 	if excess <= 0 {
 		return excess
 	}
+	var others []*Namespace
 	s.mu.Lock()
-	others := slices.Collect(maps.Values(s.byNumber))
+	for _, o := range s.byNumber {
+		if o != n && o.picture.Load().index != nil {
+			others = append(others, o)
+		}
+	}
 	s.mu.Unlock()
 	slices.SortFunc(others, func(a, b *Namespace) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
 	for _, o := range others {
 		if excess <= 0 {
 			break
 		}
-		if o != n && o.tryOwn() {
+		if o.tryOwn() {
 			if o.loaded {
 				excess = give(o, excess)
 			}
@@ -89,10 +96,10 @@ func (n *Namespace) strip(excess int64) int64   { return n.index.strip(excess) }
 
 // unload lets the next use read the markers back.
 func (n *Namespace) unload(excess int64) int64 {
-	before := n.s.memory.Load()
-	if n.index.unload() {
+	freed, done := n.index.unload()
+	if done {
 		n.index, n.loaded = nil, false
-		n.idents, n.texts, n.text, n.ends = nil, nil, nil, nil
+		n.show()
 	}
-	return excess - (before - n.s.memory.Load())
+	return excess - freed
 }

@@ -2,7 +2,9 @@ package store
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -62,6 +64,48 @@ func TestBudget_ManyNamespaces(t *testing.T) {
 		}
 	}
 	require.Zero(t, tables)
+}
+
+// What loaded namespaces hold is what the budget was told: beside it they hold
+// next to nothing, and unloading gives all of it back.
+func TestBudget_TellsAll(t *testing.T) {
+	const spaces, size, rounds = 800 / heavy, 200, 3
+	s := openMem(t, Options{Logger: quiet()}, limits{full: fullSegment, small: smallSegment, merge: mergeAbove})
+	for i := range spaces {
+		n, err := s.Namespace(fmt.Sprintf("n-%d", i), &NamespaceOptions{Window: window.Hour})
+		require.NoError(t, err)
+		for range rounds {
+			require.NoError(t, n.Update(func(b *Batch) error {
+				recs, ids := make([]Record, size), make([][]byte, size)
+				from := b.Position().Offset
+				for j := range recs {
+					o := from + int64(j)
+					recs[j] = rec(fmt.Sprintf("id-%012d", o), o, time.Duration(o)*5*time.Second)
+					ids[j] = recs[j].ID
+				}
+				b.Prepare(ids)
+				for _, r := range recs {
+					_, err := b.Do(r, nil)
+					require.NoError(t, err)
+				}
+				return nil
+			}))
+		}
+	}
+	heap := func() int64 {
+		runtime.GC() // twice, for what was lent is kept over one
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	told, before := s.memory.Load(), heap()
+	s.ask(nil, 1<<40, (*Namespace).unload)
+	require.Zero(t, s.memory.Load())
+	held := before - heap()
+	t.Logf("%d bytes were told, %d given back, of %d markers", told, held, spaces*size*rounds)
+	require.InEpsilon(t, told, held, 0.15)
+	require.Less(t, told, int64(spaces*size*rounds*70))
 }
 
 // Filters over their budget are halved, then dropped, the oldest first. The

@@ -133,7 +133,7 @@ func TestTable_GrowsAndFinds(t *testing.T) {
 
 // A neighbourhood that is full is told, and a larger table cures it.
 func TestTable_NeighbourhoodIsFull(t *testing.T) {
-	tab := newTable(tableMin)
+	tab := newTable(8)
 	n := 0
 	for tab.insert(slotOf(math.MaxUint32, uint32(n))) {
 		n++

@@ -8,12 +8,16 @@ import "runtime"
 type exact struct {
 	arena arena
 	table table
-	moves []moved // scratch
 }
 
 func newExact(expect int) *exact { return &exact{table: tableFor(expect)} }
 
-func (x *exact) bytes() int64 { return x.arena.size + x.table.bytes() }
+// segmentBytes is what a segment takes beside its markers: where there are only a
+// handful of them in each, it counts.
+const segmentBytes = 512
+
+// bytes returns what the budget is told: all that a segment in memory takes.
+func (x *exact) bytes() int64 { return segmentBytes + x.arena.size + x.table.bytes() }
 
 // clear forgets everything and keeps the memory for the next batch.
 func (x *exact) clear() {
@@ -97,12 +101,14 @@ func (x *exact) point(tag, place uint32, text []byte) (before []byte, ok bool) {
 // the other's slots, in the order of hashes, a group at a time, so that the
 // cache misses of a group overlap.
 func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
-	var ok bool
-	if x.moves, ok = x.arena.take(&from.arena, x.moves[:0]); !ok {
+	var some [32]moved
+	moves, ok := x.arena.take(&from.arena, some[:0])
+	if !ok {
 		return false
 	}
-	for overloaded(x.table.n+from.table.n, x.table.bits) && x.table.bits < tableMax {
-		x.table = x.table.grown()
+	x.table.shadow = nil
+	if bits := bitsFor(x.table.n + from.table.n); bits > x.table.bits {
+		x.table = x.table.grownTo(bits)
 	}
 	var warm uint64
 	var near [group]uint64
@@ -113,7 +119,7 @@ func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
 		}
 		for _, s := range near[:n] {
 			place := placeOf(s)
-			for _, m := range x.moves {
+			for _, m := range moves {
 				if place < m.end {
 					place += m.by
 					break

@@ -58,10 +58,10 @@ func TestFilter_IsBloomV3(t *testing.T) {
 	}
 }
 
-// readsFS counts the reads of tables.
+// readsFS counts the reads of tables, and their bytes.
 type readsFS struct {
 	vfs.FS
-	reads atomic.Int64
+	reads, bytes atomic.Int64
 }
 
 func (f *readsFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -69,19 +69,21 @@ func (f *readsFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil || !strings.HasSuffix(name, ".sst") {
 		return file, err
 	}
-	return &readsFile{file, &f.reads}, nil
+	return &readsFile{file, f}, nil
 }
 
 func (f *readsFS) Unwrap() vfs.FS { return f.FS }
 
 type readsFile struct {
 	vfs.File
-	reads *atomic.Int64
+	fs *readsFS
 }
 
 func (f *readsFile) ReadAt(p []byte, off int64) (int, error) {
-	f.reads.Add(1)
-	return f.File.ReadAt(p, off)
+	n, err := f.File.ReadAt(p, off)
+	f.fs.reads.Add(1)
+	f.fs.bytes.Add(int64(n))
+	return n, err
 }
 
 // An ID that no filter takes for present costs no read, prepared or not, and

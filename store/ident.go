@@ -65,7 +65,13 @@ func parseUUID(id []byte) (u [16]byte, ok bool) {
 // textLen returns the length of the ID text at the start of entry e, 0 when it
 // is damaged.
 func textLen(e []byte) int {
-	h, n := binary.Uvarint(e)
+	var h uint64
+	n := 2
+	if len(e) > 1 && e[0] >= 0x80 && e[1] < 0x80 { // an ID of 16 bytes or more, as most are
+		h = uint64(e[0]&0x7f) | uint64(e[1])<<7
+	} else {
+		h, n = binary.Uvarint(e)
+	}
 	if n <= 0 || h>>3 > maxRaw || len(e)-n < int(h>>3) {
 		return 0
 	}

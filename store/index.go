@@ -74,11 +74,12 @@ type index interface {
 	// on their way, and return what is left of excess: release what is in
 	// memory beside a table, relieve by having tables written, squeeze by
 	// halving the oldest filters, strip by dropping those. unload gives up
-	// everything that can be read back, if nothing is under way.
+	// everything that can be read back, if nothing is under way, and tells how
+	// much of the budget it was.
 	adopt()
 	release(excess int64) int64
 	relieve(excess int64) int64
 	squeeze(excess int64) int64
 	strip(excess int64) int64
-	unload() bool
+	unload() (freed int64, done bool)
 }

@@ -70,7 +70,7 @@ func (p *plainIndex) release(e int64) int64 { return e }
 func (p *plainIndex) relieve(e int64) int64 { return e }
 func (p *plainIndex) squeeze(e int64) int64 { return e }
 func (p *plainIndex) strip(e int64) int64   { return e }
-func (p *plainIndex) unload() bool          { return false }
+func (p *plainIndex) unload() (int64, bool) { return 0, false }
 
 // twins are the two indexes, driven alike.
 type twins struct {

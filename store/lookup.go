@@ -31,10 +31,10 @@ func (x *segments) probe(q *prober, ids []ident, hits []found, at int) {
 		if g.table == nil {
 			t := &g.exact.table
 			for i := range ids {
-				q.warm += t.slots[t.home(tagOf(ids[i].hash.Hi))]
+				q.warm += t.touch(tagOf(ids[i].hash.Hi))
 			}
 			for i := range ids {
-				if hits[i].seg == 0 {
+				if hits[i].seg == 0 && t.shaded(tagOf(ids[i].hash.Hi)) {
 					if m, ok := g.find(ids[i]); ok {
 						hits[i] = found{m, g.num + 1}
 					}

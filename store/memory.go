@@ -65,18 +65,22 @@ func (x *segments) thin(excess int64, smaller func(*segment) *filter) int64 {
 }
 
 // unload forgets the index, which the next use reads back from the disk. It
-// reports false when a table is being written or waits for its catalogue entry.
-func (x *segments) unload() bool {
+// reports false, and keeps all, when a table is being written or waits for its
+// catalogue entry, and when it holds no marker in memory.
+func (x *segments) unload() (freed int64, done bool) {
 	for _, g := range x.list {
 		if g.uncatalogued || g.queued && g.table == nil || g.merging != nil && !g.merging.idle() {
-			return false
+			return 0, false
 		}
+	}
+	if freed = x.bytes.exact; freed == 0 {
+		return 0, false
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.list, x.gone = nil, true
+	x.list, x.open, x.gone, x.batch = nil, nil, true, batchIndex{}
 	x.recount()
-	return true
+	return freed, true
 }
 
 // release gives up kept segments, the oldest first. Only between batches.

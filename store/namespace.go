@@ -28,14 +28,12 @@ type Namespace struct {
 	failed  Position // of the record whose function failed; zero: none
 	ages    Ages
 	pending []unsettled
-	idents  []ident // scratch
-	texts   []byte
-	text    []byte
-	ends    []int
 	total   counts
 
+	idScratch // lent by the store while a batch runs
+
 	status  atomic.Pointer[Status]
-	used    atomic.Int64 // Store.uses of its newest batch
+	used    atomic.Int64 // Store.uses of its newest batch, or of when it was read
 	deleted atomic.Bool  // from just before it is
 
 	picture atomic.Pointer[picture]
@@ -118,11 +116,14 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 		wall: n.s.opts.Now().UnixMilli(),
 	}
 	done := false
+	n.idScratch = borrow[idScratch](&n.s.scratch.ids)
 	defer func() {
 		b.ended.Store(true)
 		if !done {
 			n.index.rollback()
 		}
+		giveBack(&n.s.scratch.ids, n.idScratch) // nobody looks up any more
+		n.idScratch = idScratch{}
 	}()
 	if err := fn(b); err != nil {
 		return err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -71,7 +72,9 @@ func (n *Namespace) load() error {
 		return n.s.fault.found(err)
 	}
 	n.index, n.loaded = x, true
+	n.used.Store(n.s.uses.Add(1))
 	n.show()
+	n.s.makeRoom(n)
 	for _, seg := range l.dead {
 		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
 	}
@@ -83,6 +86,7 @@ type loader struct {
 	n        *Namespace
 	segments map[uint64]*segment
 	dead     []uint64
+	taken    run // scratch: the run that is read, its slots in order of arrival
 }
 
 func (l *loader) load() (*segments, error) {
@@ -121,6 +125,11 @@ func (l *loader) load() (*segments, error) {
 	if last := len(x.list) - 1; last >= 0 && x.list[last].table == nil && !x.closedBySweep(x.list[last]) {
 		x.open = x.list[last] // where its base, its bucket and its size allow, it goes on
 		x.open.bucketEnd = x.buckets.AtMillis(x.open.opened).EndMillis()
+	}
+	for _, g := range x.list {
+		if g.table == nil && g != x.open {
+			g.exact.table.shade()
+		}
 	}
 	x.recount()
 	return x, nil
@@ -305,29 +314,39 @@ func (l *loader) runs() error {
 	return nil
 }
 
-// run takes the markers of one run.
+// run takes the markers of one run: it proves them as they are parsed, and lets
+// the segment absorb them as the batch did that wrote them.
 func (l *loader) run(g *segment, entries []byte, sum *ledger) error {
+	r := &l.taken
+	r.g, r.all, r.low, r.high = g, ledger{}, g.low, g.high
+	r.arena.chunks, r.table.slots = r.arena.chunks[:0], r.table.slots[:0]
 	b, seed := g.base(), g.seeds[0]
+	m := marker{origin: b.origin}
 	for len(entries) > 0 {
-		text, m, size := b.parse(entries)
-		if size == 0 {
-			return corruptf("namespace %q: a run of segment %d does not parse", l.n.name, g.num)
-		}
-		id := keyed(plainText(entries[:text]), l.n.s.secret)
-		p := proofAs(entries, id.hash, m, seed)
-		sum.add(p)
-		if g.exact != nil {
-			before, ok := g.exact.putAs(entries[:text], id, b, m)
-			if !ok {
-				return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
+		off := 0
+		for off < len(entries) && off < chunkMax/2 { // an entry is far smaller than the other half
+			e := entries[off:]
+			text := textLen(e)
+			first, n := binary.Varint(e[text:])
+			offset, k := binary.Varint(e[text+max(n, 0):])
+			if text == 0 || n <= 0 || k <= 0 {
+				return corruptf("namespace %q: a run of segment %d does not parse", l.n.name, g.num)
 			}
-			if before != nil {
-				g.superseded.add(b.proofOf(before, id.hash, seed))
-			}
-			g.all.add(p)
-			g.low, g.high = min(g.low, m.first), max(g.high, m.first)
+			m.first, m.origin.Offset = b.first+first, b.origin.Offset+offset
+			hash := hashText(plainText(e[:text]), l.n.s.secret)
+			r.all.add(proofAs(e, hash, m, seed))
+			r.low, r.high = min(r.low, m.first), max(r.high, m.first)
+			place := uint32(len(r.arena.chunks))<<chunkBits | uint32(off)
+			r.table.slots = append(r.table.slots, slotOf(tagOf(hash.Hi), place))
+			off += text + n + k
 		}
-		entries = entries[size:]
+		r.arena.chunks = append(r.arena.chunks, entries[:off])
+		entries = entries[off:]
+	}
+	r.table.n = len(r.table.slots)
+	sum.add(r.all)
+	if g.exact != nil && !g.absorb(r, l.n.s.secret) {
+		return corruptf("namespace %q: segment %d does not fit into memory", l.n.name, g.num)
 	}
 	g.runs++
 	return nil

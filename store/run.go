@@ -11,9 +11,10 @@ type run struct {
 	low, high       int64
 }
 
-// begin makes the run one of a segment.
-func (r *run) begin(g *segment) {
+// begin makes the run one of a segment, for expect markers, 0: nobody knows.
+func (r *run) begin(g *segment, expect int) {
 	r.clear()
+	r.table.fit(expect)
 	r.g, r.all, r.superseded, r.low, r.high = g, ledger{}, ledger{}, g.low, g.high
 }
 

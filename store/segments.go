@@ -16,8 +16,9 @@ const (
 	// fullSegment closes a segment. 1.3 M markers are 0.625 of 2^21 slots.
 	fullSegment = 5 << 18
 	// smallSegment is what a bucket's end does not bother to close, and a
-	// closed segment below it stays in memory while the budget allows.
-	smallSegment = 32 << 10
+	// closed segment below it gets no table while the budget allows: so there are
+	// no more tables than live markers / 50,000, and one a namespace.
+	smallSegment = 50_000
 	// fewRuns are deleted one by one. A range deletion slows every iterator down
 	// while it is in a memtable, and thousands of small namespaces bring many.
 	fewRuns = 64
@@ -66,8 +67,7 @@ type batchIndex struct {
 	near   prober     // of the owner
 	ready  prepared
 
-	spare []*run // of earlier batches
-	value []byte // scratch
+	indexScratch // lent by the store while the batch runs
 }
 
 func (x *segments) begin(durable clock, brings bool) error {
@@ -77,8 +77,8 @@ func (x *segments) begin(durable clock, brings bool) error {
 		return err
 	}
 	b := &x.batch
+	b.borrow(&x.s.scratch)
 	b.into, b.count = x.open, x.count
-	b.drops, b.sealed = b.drops[:0], b.sealed[:0]
 	for _, g := range x.list {
 		if (g.expired(durable.now, durable.first, x.rules) || x.emptied(g)) && g.merging.cancel() {
 			b.drops = append(b.drops, g)
@@ -177,7 +177,7 @@ func (x *segments) runInto() *run {
 	if n := len(b.spare); n > 0 {
 		r, b.spare = b.spare[n-1], b.spare[:n-1]
 	}
-	r.begin(b.into)
+	r.begin(b.into, len(b.ready.found))
 	b.runs = append(b.runs, r)
 	return r
 }
@@ -328,8 +328,12 @@ func (x *segments) committed() {
 	x.list = slices.DeleteFunc(x.list, func(g *segment) bool { return g.dead.Load() })
 	x.endBatch()
 	for _, g := range x.list {
-		if g != x.open && g.table == nil && g.all.n >= uint64(x.s.limits.small) {
+		switch {
+		case g == x.open || g.table != nil:
+		case g.all.n >= uint64(x.s.limits.small):
 			x.enqueue(g)
+		case g.exact.table.shadow == nil:
+			g.exact.table.shade() // it stays
 		}
 	}
 	x.planMerge()
@@ -386,9 +390,11 @@ func (x *segments) endBatch() {
 	b := &x.batch
 	b.ready.end()
 	b.near.close()
-	b.spare, b.runs = append(b.spare, b.runs...), b.runs[:0]
-	b.spare = b.spare[:min(len(b.spare), 1)]
-	b.drops, b.into = b.drops[:0], nil
+	b.giveBack(&x.s.scratch)
+	clear(b.runs) // a segment that is gone must not hang on
+	clear(b.drops)
+	clear(b.sealed)
+	b.runs, b.drops, b.sealed, b.into = b.runs[:0], b.drops[:0], b.sealed[:0], nil
 	b.sweeps, b.swept = x.sweeps, false
 }
 

@@ -34,6 +34,7 @@ type Store struct {
 	db      *pebble.DB
 	tables  sstable.WriterOptions
 
+	scratch   scratch
 	maxTables int  // that may be open
 	readOnly  bool // the database takes no write
 	still     bool // and does nothing in the background

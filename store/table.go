@@ -11,31 +11,53 @@ type table struct {
 	slots []uint64
 	bits  uint // 1<<bits homes
 	n     int  // filled slots
+
+	shadow []uint64 // see shade; nil: none
 }
 
 const (
 	tableMin   = 4  // bits
 	tableMax   = 26 // bits, far above what a segment may hold
-	tableSpare = 64 // slots behind the last home
+	tableSpare = 64 // slots behind the last home, fewer where there are fewer homes
 )
 
 func newTable(bits uint) table {
-	return table{slots: make([]uint64, 1<<bits+tableSpare), bits: bits}
+	return table{slots: make([]uint64, slotsOf(bits)), bits: bits}
 }
 
+func slotsOf(bits uint) int { return 1<<bits + min(1<<bits, tableSpare) }
+
 // tableFor returns a table that takes n entries without growing.
-func tableFor(n int) table {
+func tableFor(n int) table { return newTable(bitsFor(n)) }
+
+// bitsFor returns the bits of a table that takes n entries.
+func bitsFor(n int) uint {
 	bits := uint(tableMin)
 	for bits < tableMax && overloaded(n, bits) {
 		bits++
 	}
-	return newTable(bits)
+	return bits
+}
+
+// fit gives an empty table the size for n entries, in the memory that it has if
+// that suffices: going through a table that was large once is slow. With n = 0
+// it stays as it is.
+func (t *table) fit(n int) {
+	if n == 0 {
+		return
+	}
+	bits := bitsFor(n)
+	if slotsOf(bits) > cap(t.slots) {
+		*t = newTable(bits)
+		return
+	}
+	t.slots, t.bits = t.slots[:slotsOf(bits)], bits
 }
 
 // overloaded reports a load above 0.65: from there clusters grow fast.
 func overloaded(n int, bits uint) bool { return n > 13<<bits/20 }
 
-func (t *table) bytes() int64 { return int64(len(t.slots)) * 8 }
+func (t *table) bytes() int64 { return int64(cap(t.slots)+len(t.shadow)) * 8 }
 
 func (t *table) home(tag uint32) int { return int(tag >> (32 - t.bits)) }
 
@@ -53,6 +75,37 @@ func (t *table) clear() {
 	}
 }
 
+// shade gives a table that will not change any more a shadow: eight bits a home,
+// set where a tag begins so. An eighth of the memory then tells of most absent IDs
+// that they are absent: where many namespaces take turns, that eighth is still in
+// the processor's caches.
+func (t *table) shade() {
+	t.shadow = make([]uint64, 1<<t.bits/8)
+	for _, s := range t.slots {
+		if s != 0 {
+			i := uint32(s>>32) >> (29 - t.bits)
+			t.shadow[i/64] |= 1 << (i % 64)
+		}
+	}
+}
+
+// shaded reports whether there may be a slot with a tag, and touch loads what
+// that takes to tell.
+func (t *table) shaded(tag uint32) bool {
+	if t.shadow == nil {
+		return true
+	}
+	i := tag >> (29 - t.bits)
+	return t.shadow[i/64]>>(i%64)&1 != 0
+}
+
+func (t *table) touch(tag uint32) uint64 {
+	if t.shadow == nil {
+		return t.slots[t.home(tag)]
+	}
+	return t.shadow[tag>>(29-t.bits)/64]
+}
+
 // insert puts a slot behind the filled ones of its home. It reports false when
 // the neighbourhood is full, which a larger table cures.
 func (t *table) insert(slot uint64) bool {
@@ -67,8 +120,11 @@ func (t *table) insert(slot uint64) bool {
 }
 
 // grown returns a table of twice the homes with the same entries.
-func (t *table) grown() table {
-	for bits := t.bits + 1; ; bits++ {
+func (t *table) grown() table { return t.grownTo(t.bits + 1) }
+
+// grownTo returns a table of 1<<bits homes with the same entries, or of more.
+func (t *table) grownTo(bits uint) table {
+	for ; ; bits++ {
 		if g := newTable(bits); g.takeAll(t) || bits == tableMax {
 			return g
 		}
