@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/store"
@@ -41,9 +44,15 @@ func (s *session) plans(
 	if err := s.askName(ctx, inputs); err != nil {
 		return nil, nil, err
 	}
+	if err := s.askTime(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
+	if err := s.askCompacted(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
 	plans := make([]Plan, len(inputs))
 	for i, in := range inputs {
-		plans[i] = PlanResume(in)
+		plans[i], parts[i].in = PlanResume(in), in
 	}
 	return parts, plans, nil
 }
@@ -101,18 +110,19 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 	p := &partition{s: s, topic: topic, number: number, log: log.ids[topic], end: log.end[topic][number]}
 	in := Inputs{
 		Group: o.Group, Topic: topic, Partition: number,
-		TopicID:   p.log,
-		Committed: s.groupOffset(topic, p.log, number),
-		LogStart:  log.start[topic][number],
-		LogEnd:    p.end,
-		StoreID:   s.c.st.ID(),
-		KnownOpen: func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
-		Start:     o.Start,
+		TopicID:    p.log,
+		Committed:  s.groupOffset(topic, p.log, number),
+		LogStart:   log.start[topic][number],
+		LogEnd:     p.end,
+		StoreID:    s.c.st.ID(),
+		KnownOpen:  func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
+		FreshState: o.FreshState,
+		Start:      o.Start,
 
-		OnMissingOffset: o.OnMissingOffset,
+		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
 	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
-		&store.NamespaceOptions{IDSource: o.ID.Name(), Window: o.Window})
+		&store.NamespaceOptions{IDSource: o.ID.Name(), Unknown: o.unknownPolicy(), Window: o.Window})
 	if err != nil {
 		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
 	}
@@ -121,7 +131,10 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
 	}
 	p.ns = ns
-	in.HasState, in.StateWhole = status.HasState, status.HasState
+	if p.kept, err = decodeNote(status.Note); err != nil {
+		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
+	}
+	in.HasState, in.StateWhole = status.HasState, status.HasState && !p.kept.broken
 	in.Local = Local{
 		Present: !status.Position.IsZero(),
 		TopicID: status.Position.TopicID,
@@ -289,6 +302,52 @@ func (s *session) askName(ctx context.Context, inputs []Inputs) error {
 	}
 	for i := range inputs {
 		inputs[i].EverPositioned = had[inputs[i].Topic]
+	}
+	return nil
+}
+
+// askTime asks, for partitions that begin at a time, where that is.
+func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
+	o := &s.c.opts
+	topics := make(map[string]bool)
+	for _, in := range inputs {
+		if o.Start == StartTime && !in.EverPositioned && !in.Committed.Present && !in.Local.Present {
+			topics[in.Topic] = true
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	found, err := listed(s.admin.ListOffsetsAfterMilli(ctx, o.StartTime.UnixMilli(),
+		slices.Collect(maps.Keys(topics))...))
+	if err != nil {
+		return unanswered("offsets of a time", err)
+	}
+	for i := range inputs {
+		inputs[i].TimeOffset = found[inputs[i].Topic][inputs[i].Partition]
+	}
+	return nil
+}
+
+// askCompacted asks, for partitions whose records are handled again, whether
+// Kafka compacts the log. Without the permission to know, it is taken to.
+func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
+	known := make(map[string]bool)
+	for i := range inputs {
+		in := &inputs[i]
+		if plan := PlanResume(*in); plan.Action != ActionHandleAgain && plan.Action != ActionRebuild {
+			continue
+		}
+		compacted, ok := known[in.Topic]
+		if !ok {
+			policy, err := s.admin.topicConfig(ctx, in.Topic, "cleanup.policy")
+			if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
+				return unanswered("topic settings", err)
+			}
+			compacted = err != nil || strings.Contains(policy, "compact")
+			known[in.Topic] = compacted
+		}
+		in.Compacted = compacted
 	}
 	return nil
 }
