@@ -27,6 +27,7 @@ func (p *partition) begin(ctx context.Context, plan Plan) error {
 	if err := p.overrule(first, settled); err != nil {
 		return err
 	}
+	p.s.c.stats.skipped.Add(uint64(plan.Gap.length() + plan.Skipped.length()))
 	if err := p.ready(first, stored); err != nil {
 		return err
 	}
@@ -38,7 +39,6 @@ func (p *partition) begin(ctx context.Context, plan Plan) error {
 			return err
 		}
 	}
-	p.s.c.stats.skipped.Add(uint64(plan.Gap.length() + plan.Skipped.length()))
 	return nil
 }
 

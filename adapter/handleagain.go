@@ -22,11 +22,16 @@ func (p *partition) handleAgain(ctx context.Context, plan Plan) error {
 	p.repeating = true
 	defer func() { p.repeating = false }()
 	for p.next.Offset < plan.Read.To {
+		before := p.next.Offset
 		if err := p.handleSome(ctx, plan); err != nil {
 			return err
 		}
 		if err := errors.Join(p.stopped, p.failed, ctx.Err()); err != nil {
 			return err
+		}
+		if p.next.Offset == before {
+			return &again{fmt.Errorf("%s/%d does not go on from %d, below the group's offset %d",
+				p.topic, p.number, before, plan.Read.To)}
 		}
 	}
 	return nil
@@ -54,11 +59,10 @@ func (p *partition) handleSome(ctx context.Context, plan Plan) error {
 		within, cancel := context.WithTimeout(ctx, p.s.c.opts.BatchTimeout)
 		defer cancel()
 		return p.decide(within, ctx, recs)
-	case next <= from:
-		return &again{fmt.Errorf("%s/%d cannot be read from %d, below the group's offset %d",
-			p.topic, p.number, from, plan.Read.To)}
-	default: // offsets without records
+	case next > from: // offsets without records
 		return p.passTo(min(next, to), false)
+	default:
+		return nil
 	}
 }
 

@@ -133,9 +133,6 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 // full tells whether the outputs that wait for Kafka, with some more, have
 // reached their bound.
 func (p *partition) full(more int) bool {
-	if p.repeating {
-		return false // nothing is staged
-	}
 	n, bytes := p.out.size()
 	return n > 0 && n+more >= p.s.c.opts.MaxPending || bytes >= maxPendingBytes
 }

@@ -234,11 +234,11 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 		{name: "row 4: a time, a partition was added", given: func(in *Inputs) {
 			cold(in)
 			in.Committed, in.Start, in.TimeOffset, in.EverPositioned = Committed{}, StartTime, 40, true
-		}, want: Plan{Row: 4, Action: ActionStart, Offset: 0, Epoch: -1}},
+		}, alarm: "the partition was added", want: Plan{Row: 4, Action: ActionStart, Offset: 0, Epoch: -1}},
 		{name: "row 4: a partition was added", given: func(in *Inputs) {
 			cold(in)
 			in.Committed, in.Start, in.EverPositioned = Committed{}, StartLatest, true
-		}, want: Plan{Row: 4, Action: ActionStart, Offset: 0, Epoch: -1}},
+		}, alarm: "the partition was added", want: Plan{Row: 4, Action: ActionStart, Offset: 0, Epoch: -1}},
 		{name: "row 4: the topic was recreated, its offsets went", given: func(in *Inputs) {
 			in.Local.TopicID = oldTopic
 			in.Committed, in.Start = Committed{}, StartLatest
@@ -324,7 +324,8 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 			cold(in)
 			commit(in, 100, "")
 			in.HasState, in.Pure = true, true
-		}, want: Plan{Row: 5}, err: ErrStateElsewhere, says: "state of the records below is nowhere; take a new group, or set FreshState"},
+		}, want: Plan{Row: 5}, err: ErrStateElsewhere,
+			says: "state of the records below is nowhere; take a new group, or set FreshState"},
 		{name: "row 5: adopted, with state, told", given: func(in *Inputs) {
 			cold(in)
 			commit(in, 100, "")

@@ -18,6 +18,7 @@ type resume struct {
 	tagErr  error // a firstseen tag that cannot be read
 	gIsK    bool  // offset and tag
 	hadName bool  // the group or the store had a position in the topic's name
+	anew    bool  // the topic was created anew
 	common  Plan  // what rows 1 and 2 found, and what holds for every row
 }
 
@@ -67,7 +68,7 @@ func (r *resume) ours() bool { return r.isOurs(r.tag) }
 // was deleted. G counts as missing.
 func (r *resume) recreated() {
 	if r.hasG && r.tagged && r.tagErr == nil && r.tag.TopicID != r.in.TopicID {
-		r.hasG, r.tagged, r.gIsK, r.hadName = false, false, false, true
+		r.hasG, r.tagged, r.gIsK, r.hadName, r.anew = false, false, false, true, true
 		r.tag = Tag{}
 	}
 }
@@ -187,6 +188,10 @@ func (r *resume) row4() Plan {
 		p.Offset = max(r.in.LogStart, min(r.in.TimeOffset, r.in.LogEnd))
 	}
 	p.OpensCoverage = p.OpensCoverage || p.Offset > 0
+	if r.in.EverPositioned && !r.in.Local.Present && !r.anew {
+		p.alarm("the partition was added to a topic that the group had: the records of a key may stand " +
+			"in two partitions now, and copies in both are not seen together")
+	}
 	return p
 }
 
