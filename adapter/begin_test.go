@@ -109,10 +109,10 @@ func (w *world) loseTail(at int64) {
 	})
 }
 
-// refuseCommits has so many commits of the group refused, for now; -1: all.
-func (w *world) refuseCommits(count int) *kfake.FaultHandle {
+// refuseCommits has all commits of the group refused, for now.
+func (w *world) refuseCommits() *kfake.FaultHandle {
 	return w.kafka.Fake.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Topic: topic, Count: count,
+		Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Topic: topic, Count: -1,
 	})
 }
 
@@ -143,7 +143,7 @@ func TestFault_E12_Row2CommitsLower(t *testing.T) {
 		require.NoError(t, w.run())
 		require.Equal(t, int64(10), w.status().Committed.Offset)
 		w.loseTail(7)
-		refuse := w.refuseCommits(-1)
+		refuse := w.refuseCommits()
 		require.True(t, w.crashOnce(w.calls.handle, "polled", 1))
 		require.Equal(t, int64(11), w.committedAt(0))
 		require.Equal(t, int64(7), w.position(0))
@@ -203,7 +203,7 @@ func TestFault_E10_Row7HonouredOnce(t *testing.T) {
 			w.kafka.SetGroupOffset(t, group, topic, 0, 4)
 			refuse := func() {}
 			if step != "committed" {
-				refuse = w.refuseCommits(-1).Remove
+				refuse = w.refuseCommits().Remove
 			}
 			require.True(t, w.crashOnce(w.calls.handle, step, 1))
 			refuse()
@@ -228,7 +228,9 @@ func TestFault_E10_Row7TheSameOffsetAgain(t *testing.T) {
 		for rewind := range uint64(3) {
 			emptied()
 			w.kafka.SetGroupOffset(t, group, topic, 0, 8)
-			w.refuseCommits(1) // the first one, so that no batch is told of it
+			w.kafka.Fake.Fault(kfake.Fault{ // the first one, so that no batch is told of it
+				Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Topic: topic, Count: 1,
+			})
 			require.True(t, w.crashOnce(w.calls.handle, "polled", 2))
 			require.Equal(t, int64(10), w.position(0))
 			require.Equal(t, rewind+1, w.status().Rewind)
@@ -450,7 +452,7 @@ func TestFault_E09_Row12Replaced(t *testing.T) {
 		require.Equal(t, int64(7), w.committedAt(0))
 
 		w.use(mine)
-		refuse := w.refuseCommits(-1)
+		refuse := w.refuseCommits()
 		require.True(t, w.crashOnce(say, "polled", 1))
 		refuse.Remove()
 		w.calls.take()

@@ -61,6 +61,24 @@ func TestFault_B13_Row9StateIsMadeAgain(t *testing.T) {
 	}
 }
 
+// E09, row 9: what a policy had skipped in the tail is skipped once more: it gets
+// no marker, and the tag goes on to say so.
+func TestFault_E09_Row9SkipsAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.backup(shout)
+		tag := w.tagged()
+		tag.Skipped = []Range{{2, 4}, {11, 13}}
+		text, err := tag.Encode()
+		require.NoError(t, err)
+		w.setBack(15, text)
+		require.NoError(t, w.consumer(shout).Run(t.Context()))
+		require.Equal(t, int64(13), w.state(0, "n"), "b0, b2 and b3 again")
+		require.Equal(t, tag.Skipped, w.tagged().Skipped)
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		require.Equal(t, int64(15), w.committedAt(0))
+	})
+}
+
 // E09, row 9: without state the tail is not handled again. What it left is lost,
 // and coverage says so.
 func TestFault_E09_Row9Lost(t *testing.T) {
