@@ -176,7 +176,7 @@ func (n *Namespace) publish() {
 		Coverage:   h.cov.public(),
 		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
 		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,
-		Note: slices.Clone(h.note),
+		Note:    slices.Clone(h.note),
 		Markers: h.sum.n, Counts: n.total.Counts, Ages: n.ages, Settings: n.opts,
 	}
 	for _, p := range n.pending {
