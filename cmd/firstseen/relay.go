@@ -51,7 +51,7 @@ func newRelay() *cobra.Command {
 		"what names a message: header:NAME, key or json:/pointer; several make one ID in that order")
 	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
 	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
-	f.policies.register(flags)
+	f.policies.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd

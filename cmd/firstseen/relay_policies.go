@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 
 	"github.com/firstseen/firstseen/adapter"
 	"github.com/firstseen/firstseen/store"
@@ -25,7 +25,8 @@ type policyFlags struct {
 	deadLetters   string
 }
 
-func (f *policyFlags) register(flags *pflag.FlagSet) {
+func (f *policyFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
 	flags.StringVar(&f.start, "start", "earliest",
 		"where a new group begins: earliest, latest, or a time such as 2026-01-31T12:00:00Z")
 	flags.StringVar(&f.missingID, "missing-id", "stop",
