@@ -54,8 +54,8 @@ func (s *session) onAssigned(
 	if s.nudge != nil {
 		s.nudge() // there may be offsets to commit
 	}
+	s.measureLocked() // before the loop has them
 	s.mu.Unlock()
-	s.measure()
 	return starts, nil
 }
 

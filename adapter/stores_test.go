@@ -14,7 +14,7 @@ import (
 // die between any two steps, with commits refused or not. Every message has its
 // output in Kafka at least once, and the group's offset never goes back.
 func TestFault_E09_StoresInAnyOrder(t *testing.T) {
-	for range 12 {
+	for range 8 {
 		seed := rand.Uint64()
 		inWorld(t, func(t *testing.T, w *world) {
 			w.kafka.CreateTopic(t, outTopic, 1, nil)
