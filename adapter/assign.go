@@ -8,8 +8,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/firstseen/firstseen/store"
 )
 
 // namespaceName returns the name of the namespace of a partition: group, topic
@@ -56,8 +54,8 @@ func (s *session) onAssigned(
 	if s.nudge != nil {
 		s.nudge() // there may be offsets to commit
 	}
+	s.measureLocked() // before the loop has them
 	s.mu.Unlock()
-	s.measure()
 	return starts, nil
 }
 
@@ -69,8 +67,9 @@ func (s *session) assign(
 		return nil, nil, err
 	}
 	var errs []error
-	for _, plan := range plans {
-		errs = append(errs, plan.Supported())
+	for i := range plans {
+		plans[i] = plans[i].Unrestored()
+		errs = append(errs, plans[i].Supported())
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, nil, err
@@ -79,7 +78,7 @@ func (s *session) assign(
 	for i := range order {
 		order[i] = i
 	}
-	if err := each(order, func(i int) error { return parts[i].begin(plans[i]) }); err != nil {
+	if err := each(order, func(i int) error { return parts[i].begin(ctx, plans[i]) }); err != nil {
 		return nil, nil, err
 	}
 	if err := s.send(parts); err != nil {
@@ -92,51 +91,11 @@ func (s *session) assign(
 	}
 	starts := make(map[string]map[int32]kgo.Offset)
 	for i, p := range parts {
-		if plans[i].Alarm != "" {
-			s.c.opts.Logger.Warn(plans[i].Alarm, "topic", p.topic, "partition", p.number)
-		}
+		p.alarm(plans[i])
 		if starts[p.topic] == nil {
 			starts[p.topic] = make(map[int32]kgo.Offset)
 		}
 		starts[p.topic][p.number] = kgo.NewOffset().At(plans[i].Offset).WithEpoch(plans[i].Epoch)
 	}
 	return parts, starts, nil
-}
-
-// begin carries out a plan of row 4, 6 or 13: a new position is made durable,
-// and what is pending is made ready to be sent.
-func (p *partition) begin(plan Plan) error {
-	if plan.Row == 4 {
-		next := store.Position{
-			TopicID: p.log, Partition: p.number, Offset: plan.Offset, LeaderEpoch: plan.Epoch,
-		}
-		err := p.ns.Update(func(b *store.Batch) error { return b.SetPosition(next) })
-		if err != nil {
-			return later(fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err))
-		}
-	}
-	status, err := p.ns.Status()
-	if err != nil {
-		return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
-	}
-	p.next, p.fetch = status.Position, plan.Offset
-	p.batch, p.grown = status.Sequence, p.s.c.firstBatch
-	var stored []*output
-	err = p.ns.Pending(func(o store.Output) error {
-		p.staged = max(p.staged, o.Sequence)
-		if o.Sequence <= plan.Settled || o.Origin.Offset < plan.Passed {
-			return nil
-		}
-		rec, err := decodeOutput(o.Data)
-		if err == nil {
-			stored = append(stored, newOutput(rec, outputKey{o.Sequence, o.Origin.Offset, o.Index}))
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("adapter: outputs of %s/%d: %w", p.topic, p.number, err)
-	}
-	p.out = p.s.box(topicPartition{p.topic, p.number}, p.log)
-	p.out.reset(stored)
-	return nil
 }

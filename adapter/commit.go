@@ -149,6 +149,7 @@ func (p *partition) tag() (string, error) {
 		return "", err
 	}
 	st := p.s.c.st
+	kept := p.kept.within(p.s.c.opts.Window, millis(status.Clock))
 	return Tag{
 		StoreID:  st.ID(),
 		OpenID:   st.OpenID(),
@@ -157,6 +158,8 @@ func (p *partition) tag() (string, error) {
 		Sequence: p.sent,
 		Clock:    millis(status.Clock),
 		Forgets:  status.Forgets,
+		Skipped:  kept.ranges(),
+		Merged:   kept.merged,
 		HasState: status.HasState,
 	}.Encode()
 }

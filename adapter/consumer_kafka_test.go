@@ -142,6 +142,12 @@ func realReset(t *testing.T, w *world) {
 	w.kafka.SetGroupOffset(t, group, topic, 0, 4)
 	require.ErrorIs(t, w.run(), ErrForeignOffset)
 	require.Len(t, w.calls.order, 10)
+	w.opts.OnForeignOffset = ForeignHonour
+	c := w.consumer(w.calls.handle)
+	require.NoError(t, c.Run(t.Context()))
+	require.Equal(t, uint64(6), c.Stats().Duplicates)
+	require.Equal(t, int64(10), w.committedAt(0))
+	require.Equal(t, uint64(1), w.tagged().Rewind)
 }
 
 func realRetention(t *testing.T, w *world) {
@@ -151,6 +157,11 @@ func realRetention(t *testing.T, w *world) {
 	w.kafka.DeleteRecords(t, topic, 0, 15)
 	require.ErrorIs(t, w.run(), ErrGap)
 	require.Equal(t, int64(10), w.committedAt(0))
+	w.opts.OnGap = GapJump
+	c := w.consumer(w.calls.handle)
+	require.NoError(t, c.Run(t.Context()))
+	require.Equal(t, uint64(5), c.Stats().Skipped)
+	require.Equal(t, int64(20), w.committedAt(0))
 }
 
 func realOutage(t *testing.T, w *world, b *kafkatest.Broker) {

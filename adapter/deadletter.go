@@ -6,6 +6,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // Headers of a dead letter, beside those of every output. Key, value and time
@@ -15,9 +17,13 @@ const (
 	// HeaderTopic holds the name of the topic that the record stands in; where
 	// in it says HeaderOrigin.
 	HeaderTopic = "firstseen-topic"
-	// HeaderError holds what the handler returned last, or why there is no ID:
-	// the first 1,000 bytes.
+	// HeaderError holds what the handler returned last, why there is no ID, or
+	// what the store could not know: the first 1,000 bytes.
 	HeaderError = "firstseen-error"
+	// HeaderReason holds why the store could not know whether a copy of the record
+	// was handled: late, clock, cold, evicted or lost. Only dead letters of
+	// Options.Unknown have it.
+	HeaderReason = "firstseen-reason"
 	// HeaderAttempts holds how often the handler was called for it in a row, in
 	// decimal; 0 when it was not.
 	HeaderAttempts = "firstseen-attempts"
@@ -42,6 +48,9 @@ func (t *Tx) deadLetter(gone failed) error {
 		kgo.RecordHeader{Key: HeaderAttempts, Value: strconv.AppendInt(nil, int64(gone.attempts), 10)},
 		kgo.RecordHeader{Key: HeaderToken, Value: []byte(rec.Token())},
 	)
+	if d := rec.Decision; d.Verdict == store.Unknown {
+		own = append(own, kgo.RecordHeader{Key: HeaderReason, Value: []byte(d.Reason.String())})
+	}
 	return t.aside(out, own)
 }
 

@@ -65,6 +65,22 @@
 // the one before, up to MaxPollRecords: a record that kills the process every
 // time is soon the only one that is handled again.
 //
+// # Where a partition starts
+//
+// At each assignment a plan compares what the store has with what Kafka says
+// ([PlanResume], R11). Most starts change nothing. Where both cannot be right,
+// it stops with an error that names both sides, or does what an option says:
+//
+//	OnGap            retention deleted records before they were read
+//	OnForeignOffset  an operator or another client moved the group's offset
+//	OnMissingOffset  Kafka lost an offset that it had acknowledged
+//	FreshState       the handler's state is in another store
+//
+// A store that comes to a partition without the markers of what was read before,
+// or that lost some, goes on at the group's offset and says what it cannot know:
+// such records are Unknown until it has seen a whole window, and Options.Unknown
+// says whether they are handled, kept aside or dropped.
+//
 // # Duplicates
 //
 // A duplicate is dropped. Options.Observe hands it to the handler instead, as a
@@ -90,9 +106,10 @@
 //
 // # Limits
 //
-// One Consumer serves a group; other members of the same program are not meant
-// to take its partitions over in this release. A handler that hangs holds its
-// partitions, since the client goes on telling the group that it is alive.
-// Copies in different partitions are not seen together. The handler of one
-// partition is called for one record at a time.
+// Markers and state do not follow a partition to another instance: markers are
+// not restored from the log in this release, so that a partition which moves has
+// a hole, and state is refused. One Consumer serves a group best. A handler that
+// hangs holds its partitions, since the client goes on telling the group that it
+// is alive. Copies in different partitions are not seen together. The handler of
+// one partition is called for one record at a time.
 package adapter

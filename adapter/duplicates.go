@@ -25,17 +25,21 @@ const (
 func (o *Options) seesDuplicates() bool { return o.Observe || o.DuplicatesTopic != "" }
 
 // call does with a record what is to be done inside its batch.
-func (c *Consumer) call(ctx context.Context, tx *Tx) error {
-	duplicate := tx.rec.Decision.Verdict == store.Duplicate
-	if duplicate && c.opts.DuplicatesTopic != "" {
-		if err := tx.duplicate(c.opts.DuplicatesTopic); err != nil {
+func (p *partition) call(ctx context.Context, tx *Tx) error {
+	o, d := &p.s.c.opts, tx.rec.Decision
+	if d.Verdict == store.Duplicate && o.DuplicatesTopic != "" {
+		if err := tx.duplicate(o.DuplicatesTopic); err != nil {
 			return err
 		}
 	}
-	if duplicate && !c.opts.Observe {
+	switch {
+	case o.Observe:
+	case d.Verdict == store.Duplicate, d.Action == store.Drop:
 		return nil
+	case d.Action == store.DeadLetter:
+		return p.unknown(tx)
 	}
-	return c.handler(ctx, tx, tx.rec)
+	return p.s.c.handler(ctx, tx, tx.rec)
 }
 
 // duplicate stages a copy of the record for the topic of duplicates.

@@ -42,15 +42,22 @@ func (p *partition) handle(
 	deadline, _ := ctx.Deadline()
 	for attempts := 1; ; attempts++ {
 		staged, failure, err := p.attempt(ctx, b, it, count)
+		var unknown *unknownError
 		switch {
 		case err != nil:
 			return nil, false, err
+		case errors.As(failure, &unknown):
+			return nil, false, p.notStaged(failed{it: it, err: unknown}, unknown.refused)
 		case failure == nil:
 			return staged, true, nil
 		}
 		p.s.c.stats.failures.Add(1)
 		gone := failed{it: it, err: failure, attempts: attempts}
-		switch kindOf(failure) {
+		kind := kindOf(failure)
+		if p.repeating && kind == outcomeDeadLetter {
+			kind, failure = outcomeStop, errors.Join(errHandledAgain, failure)
+		}
+		switch kind {
 		case outcomeStop:
 			p.stop(it.rec, failure)
 			return nil, false, nil
@@ -89,6 +96,8 @@ func (p *partition) giveUp(
 ) (staged []*kgo.Record, done bool, err error) {
 	o := &p.s.c.opts
 	switch {
+	case p.repeating && !gone.missing:
+		p.stop(gone.it.rec, errors.Join(errHandledAgain, gone.err))
 	case gone.missing && o.MissingID == MissingIDDeadLetter, !gone.missing && o.OnFailure == FailureDeadLetter:
 		return p.deadLetter(b, gone, count)
 	case !gone.missing && o.OnFailure == FailurePause:
@@ -132,19 +141,26 @@ func (p *partition) deadLetter(
 		return refused
 	})
 	switch {
-	case refused != nil && p.s.c.st.Err() != nil:
-		return nil, false, p.s.c.st.Err()
-	case refused != nil && !lasting(refused) && !errors.Is(refused, ErrUnknownTopic):
-		// The brokers do not answer. Nothing of the record remains; a new session
-		// begins with it.
-		p.stopped = &again{refused}
-		return nil, false, nil
 	case refused != nil:
-		p.stop(gone.it.rec, errors.Join(gone.err, refused))
-		return nil, false, nil
+		return nil, false, p.notStaged(gone, refused)
 	case err != nil:
 		return nil, false, p.storeError(gone.it, err)
 	}
 	count.deadLetters++
 	return staged, true, nil
+}
+
+// notStaged is a dead letter that could not be staged. Nothing of its record
+// remains. The error is one that undoes the batch.
+func (p *partition) notStaged(gone failed, refused error) error {
+	switch broken := p.s.c.st.Err(); {
+	case broken != nil:
+		return broken
+	case !lasting(refused) && !errors.Is(refused, ErrUnknownTopic):
+		// The brokers do not answer. A new session begins with the record.
+		p.stopped = &again{refused}
+	default:
+		p.stop(gone.it.rec, errors.Join(gone.err, refused))
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,3 +230,23 @@ func isOneOf(err error, targets ...error) bool {
 	}
 	return false
 }
+
+// alarms keeps what a consumer logs.
+type alarms struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (a *alarms) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.b.Write(p)
+}
+
+func (a *alarms) text() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.b.String()
+}
+
+func (a *alarms) logger() *slog.Logger { return slog.New(slog.NewTextHandler(a, nil)) }

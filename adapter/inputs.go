@@ -41,9 +41,15 @@ func (s *session) plans(
 	if err := s.askName(ctx, inputs); err != nil {
 		return nil, nil, err
 	}
+	if err := s.askTime(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
+	if err := s.askCompacted(ctx, inputs); err != nil {
+		return nil, nil, err
+	}
 	plans := make([]Plan, len(inputs))
 	for i, in := range inputs {
-		plans[i] = PlanResume(in)
+		plans[i], parts[i].in = PlanResume(in), in
 	}
 	return parts, plans, nil
 }
@@ -101,18 +107,19 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 	p := &partition{s: s, topic: topic, number: number, log: log.ids[topic], end: log.end[topic][number]}
 	in := Inputs{
 		Group: o.Group, Topic: topic, Partition: number,
-		TopicID:   p.log,
-		Committed: s.groupOffset(topic, p.log, number),
-		LogStart:  log.start[topic][number],
-		LogEnd:    p.end,
-		StoreID:   s.c.st.ID(),
-		KnownOpen: func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
-		Start:     o.Start,
+		TopicID:    p.log,
+		Committed:  s.groupOffset(topic, p.log, number),
+		LogStart:   log.start[topic][number],
+		LogEnd:     p.end,
+		StoreID:    s.c.st.ID(),
+		KnownOpen:  func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
+		FreshState: o.FreshState,
+		Start:      o.Start,
 
-		OnMissingOffset: o.OnMissingOffset,
+		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
 	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
-		&store.NamespaceOptions{IDSource: o.ID.Name(), Window: o.Window})
+		&store.NamespaceOptions{IDSource: o.ID.Name(), Unknown: o.unknownPolicy(), Window: o.Window})
 	if err != nil {
 		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
 	}
@@ -121,7 +128,10 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
 	}
 	p.ns = ns
-	in.HasState, in.StateWhole = status.HasState, status.HasState
+	if p.kept, err = decodeNote(status.Note); err != nil {
+		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
+	}
+	in.HasState, in.StateWhole = status.HasState, status.HasState && !p.kept.broken
 	in.Local = Local{
 		Present: !status.Position.IsZero(),
 		TopicID: status.Position.TopicID,

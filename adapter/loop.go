@@ -95,8 +95,12 @@ func (s *session) deliver(parts []*partition, reached func(step string) error) {
 		return
 	}
 	s.standstill(parts)
-	if s.take(s.commit(parts, false)) {
-		s.take(reached("committed"))
+	if s.take(s.commit(parts, false)) && s.take(reached("committed")) {
+		for _, p := range parts {
+			if p.owesK() {
+				s.take(p.flush())
+			}
+		}
 	}
 	s.take(sent)
 }

@@ -11,10 +11,13 @@ type Stats struct {
 	// far as is known.
 	Lag int64
 
-	// Records fetched and done with: the sum of the next seven.
+	// Records fetched and done with: the sum of the next eight.
 	Records uint64
-	// New, Duplicates and Unknown count verdicts; the Unknown are accepted.
+	// New, Duplicates and Unknown count verdicts; the Unknown are those that
+	// Options.Unknown accepts.
 	New, Duplicates, Unknown uint64
+	// Dropped counts the Unknown that Options.Unknown drops.
+	Dropped uint64
 	// WithoutID counts records without an ID that were accepted.
 	WithoutID uint64
 	// Replays counts records below the position: decided before (R5).
@@ -25,6 +28,9 @@ type Stats struct {
 	// Discarded counts records whose handler returned Discard.
 	Discarded uint64
 
+	// Skipped counts offsets that a policy passed unread: over a gap (OnGap), or to
+	// where somebody moved the group (OnForeignOffset).
+	Skipped uint64
 	// Paused is how many partitions are paused now, see Consumer.Paused.
 	Paused int
 	// Outputs that Kafka acknowledged, dead letters among them.
@@ -45,29 +51,33 @@ func (c *Consumer) Stats() Stats {
 		New:         n.fresh.Load(),
 		Duplicates:  n.duplicates.Load(),
 		Unknown:     n.unknown.Load(),
+		Dropped:     n.dropped.Load(),
 		WithoutID:   n.withoutID.Load(),
 		Replays:     n.replays.Load(),
 		DeadLetters: n.deadLetters.Load(),
 		Discarded:   n.discarded.Load(),
+		Skipped:     n.skipped.Load(),
 		Paused:      len(c.Paused()),
 		Outputs:     n.outputs.Load(),
 		Failures:    n.failures.Load(),
 		Sessions:    n.sessions.Load(),
 	}
 	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays +
-		s.DeadLetters + s.Discarded
+		s.DeadLetters + s.Discarded + s.Dropped
 	return s
 }
 
 type counters struct {
 	partitions, lag                                atomic.Int64
 	fresh, duplicates, unknown, withoutID, replays atomic.Uint64
-	deadLetters, discarded                         atomic.Uint64
-	outputs, failures, sessions                    atomic.Uint64
+	deadLetters, discarded, dropped                atomic.Uint64
+	outputs, failures, sessions, skipped           atomic.Uint64
 }
 
 // tally counts for one batch.
-type tally struct{ fresh, duplicates, unknown, withoutID, replays, deadLetters, discarded uint64 }
+type tally struct {
+	fresh, duplicates, unknown, withoutID, replays, deadLetters, discarded, dropped uint64
+}
 
 func (n *counters) add(t tally) {
 	n.fresh.Add(t.fresh)
@@ -77,4 +87,5 @@ func (n *counters) add(t tally) {
 	n.replays.Add(t.replays)
 	n.deadLetters.Add(t.deadLetters)
 	n.discarded.Add(t.discarded)
+	n.dropped.Add(t.dropped)
 }

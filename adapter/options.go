@@ -54,6 +54,13 @@ type Options struct {
 	// begins, and is none of Topics. Empty: there is none.
 	DuplicatesTopic string
 
+	// FreshState lets a partition start with empty state when the group has an
+	// offset and its state is not in this store (R11, rows 5, 10 and 12): the store
+	// that committed is gone, or another program read the topic before. What the
+	// records below would have left is then missing for good. Without it such a
+	// start is ErrStateElsewhere.
+	FreshState bool
+
 	// Group is the consumer group.
 	Group string
 
@@ -91,6 +98,14 @@ type Options struct {
 	// Defaults to FailureStop.
 	OnFailure OnFailure
 
+	// OnForeignOffset is what happens when an operator or another client moved the
+	// group's offset (R11, row 7). Defaults to ForeignFail.
+	OnForeignOffset OnForeignOffset
+
+	// OnGap is what happens when retention deleted records before they were read
+	// (R11, the last row). Defaults to GapStop.
+	OnGap OnGap
+
 	// OnMissingOffset is what happens when Kafka has lost an offset that it had
 	// acknowledged (R11, row 6). Defaults to MissingOffsetStop.
 	OnMissingOffset OnMissingOffset
@@ -104,8 +119,19 @@ type Options struct {
 	// Defaults to StartEarliest.
 	Start Start
 
+	// StartTime is the time of Start, when that is StartTime: at the first record
+	// of it or later, as Kafka knows their times.
+	StartTime time.Time
+
 	// Topics are the topics to consume, by name.
 	Topics []string
+
+	// Unknown is what happens to records of which the store cannot know whether a
+	// copy was handled, for each reason (R4). DeadLetter needs a DeadLetterTopic;
+	// there HeaderReason says why. Under Observe the handler gets them whatever
+	// this says; those that are not accepted leave no marker, and count as
+	// dropped. Defaults to accepting all of them: no message is lost.
+	Unknown store.UnknownPolicy
 
 	// UntilEnd makes Run return nil when every partition has reached the end
 	// that its log had, for a read_committed reader, when Run began. It waits
@@ -163,11 +189,20 @@ func (o *Options) validate() error {
 	wrong(o.MaxPending < 0, "MaxPending is %d; give a positive number, or 0 for 10,000", o.MaxPending)
 	wrong(o.OnFailure > FailureDeadLetter,
 		"OnFailure is %d; give FailureStop, FailurePause or FailureDeadLetter", o.OnFailure)
-	wrong(o.DeadLetterTopic == "" && (o.OnFailure == FailureDeadLetter || o.MissingID == MissingIDDeadLetter),
-		"DeadLetterTopic is empty; name the topic for dead letters")
+	wrong(o.DeadLetterTopic == "" && o.deadLetters(), "DeadLetterTopic is empty; name the topic for dead letters")
+	wrong(o.OnGap > GapJump, "OnGap is %d; give GapStop or GapJump", o.OnGap)
+	wrong(o.OnForeignOffset > ForeignIgnore,
+		"OnForeignOffset is %d; give ForeignFail, ForeignHonour or ForeignIgnore", o.OnForeignOffset)
 	wrong(o.OnMissingOffset > MissingOffsetResume,
 		"OnMissingOffset is %d; give MissingOffsetStop or MissingOffsetResume", o.OnMissingOffset)
-	wrong(o.Start > StartLatest, "Start is %d; give StartEarliest or StartLatest", o.Start)
+	wrong(o.Start > StartTime, "Start is %d; give StartEarliest, StartLatest or StartTime", o.Start)
+	wrong((o.Start == StartTime) != !o.StartTime.IsZero(),
+		"Start and StartTime go together; give StartTime and a time, or neither")
+	wrong(o.Start == StartTime && !o.StartTime.IsZero() && o.StartTime.UnixMilli() < 0,
+		"StartTime is %v; give a time from 1970 on", o.StartTime)
+	for reason, action := range unknowns(o.Unknown) {
+		wrong(action > store.Drop, "Unknown.%s is %d; give store.Accept, store.DeadLetter or store.Drop", reason, action)
+	}
 	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
 	return errors.Join(errs...)
 }

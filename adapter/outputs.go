@@ -87,6 +87,9 @@ func (t *Tx) produce(
 	if err := s.c.opts.checkLoop(out.Topic); err != nil {
 		return err
 	}
+	if t.p.repeating {
+		return nil // Kafka has it
+	}
 	limit, err := s.limitOf(out.Topic)
 	if err != nil {
 		return err

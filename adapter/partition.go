@@ -19,6 +19,8 @@ type partition struct {
 	number int32
 	log    store.ID // the topic's ID
 	ns     *store.Namespace
+	in     Inputs // of its plan
+	kept   note   // what is kept with the position
 
 	next  store.Position // L, as it is durable
 	fetch int64          // where the next fetch begins: as the plan set it, or the last poll left it
@@ -33,6 +35,9 @@ type partition struct {
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
+	unsure    bool            // K in the store is not of a commit of ours
+
+	repeating bool // records are handled again, their outputs dropped (row 9)
 
 	grown int   // how many records the next batch may hold
 	stamp stamp // of the newest record that has a time
@@ -92,7 +97,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 	err = p.ns.Update(func(b *store.Batch) error {
 		items := p.extract(b.Position().Offset, recs, &count)
 		prepare(b, items)
-		p.note(b)
+		p.tell(b)
 		var last *kgo.Record
 		for i := range items {
 			if cut = run.Err() != nil || time.Until(deadline) < half || p.full(len(staged)); cut {
@@ -121,7 +126,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 	}
 	p.durable(next, staged)
 	p.s.c.stats.add(count)
-	if cut {
+	if cut && !p.repeating {
 		p.s.refetch(p)
 	}
 	return !cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")
@@ -160,8 +165,8 @@ func prepare(b *store.Batch, items []item) {
 	b.Prepare(ids)
 }
 
-// note writes into the batch what Kafka has acknowledged since the last one.
-func (p *partition) note(b *store.Batch) {
+// tell writes into the batch what Kafka has acknowledged since the last one.
+func (p *partition) tell(b *store.Batch) {
 	if p.owesSettle() {
 		b.Settle(p.sent)
 	}
@@ -179,6 +184,7 @@ func (p *partition) durable(next store.Position, staged []*output) {
 		p.settled = p.sent
 	}
 	p.noted = p.committed.Tag != ""
+	p.unsure = p.unsure && !p.noted
 	p.next = next
 	if status, err := p.ns.Status(); err == nil {
 		p.batch = status.Sequence
@@ -198,7 +204,7 @@ func (p *partition) attempt(
 	r := p.recordOf(it)
 	call := func(stx *store.Tx) error {
 		tx := p.tx(stx, it)
-		failure = caught(func() error { return p.s.c.call(ctx, tx) })
+		failure = caught(func() error { return p.call(ctx, tx) })
 		staged = tx.staged
 		return failure
 	}
@@ -227,6 +233,10 @@ func (p *partition) attempt(
 		count.fresh++
 	case d.Verdict == store.Duplicate:
 		count.duplicates++
+	case d.Action == store.Drop:
+		count.dropped++
+	case d.Action == store.DeadLetter:
+		count.deadLetters++
 	default:
 		count.unknown++
 	}
@@ -270,14 +280,17 @@ func caught(fn func() error) (err error) {
 }
 
 // flush tells the store, in a batch of its own, of outputs that are
-// acknowledged, when the tag that Kafka has does not say it. Otherwise they
-// would be sent again.
+// acknowledged, when the tag that Kafka has does not say it: otherwise they
+// would be sent again. And of the first offset that Kafka acknowledged after one
+// that we only followed: otherwise an operator who sets the group there once
+// more would not be told from before.
 func (p *partition) flush() error {
-	if !p.owesSettle() || p.carried >= p.staged {
+	owes := p.owesSettle() && p.carried < p.staged
+	if !owes && !p.owesK() {
 		return nil
 	}
 	err := p.ns.Update(func(b *store.Batch) error {
-		p.note(b)
+		p.tell(b)
 		return nil
 	})
 	if err == nil {
@@ -285,6 +298,8 @@ func (p *partition) flush() error {
 	}
 	return later(err)
 }
+
+func (p *partition) owesK() bool { return p.unsure && p.committed.Tag != "" && !p.noted }
 
 // lag returns how many offsets lie before the end of the log.
 func (p *partition) lag() int64 { return max(0, p.end-p.next.Offset) }

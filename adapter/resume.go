@@ -32,7 +32,7 @@ var (
 	ErrGap = errors.New("adapter: retention deleted records before they were read")
 
 	// ErrPlanUnsupported is returned when the law knows what to do and this
-	// release does not do it yet. Its text says what is missing.
+	// release does not do it yet: to make state from the log. Its text says where.
 	ErrPlanUnsupported = errors.New("adapter: the start that the partition needs " +
 		"is not part of this release")
 )
@@ -44,6 +44,7 @@ type Start uint8
 const (
 	StartEarliest Start = iota // the log start, the default
 	StartLatest                // the log end
+	StartTime                  // the first record of Options.StartTime or later
 )
 
 // OnGap is what happens when retention deleted records before they were read.
@@ -142,6 +143,7 @@ type Inputs struct {
 	Transactional bool // outputs and offsets are committed in one transaction
 
 	Start           Start
+	TimeOffset      int64 // for StartTime: the first offset of a record of that time or later
 	OnGap           OnGap
 	OnForeignOffset OnForeignOffset
 	OnMissingOffset OnMissingOffset
@@ -198,9 +200,11 @@ type Plan struct {
 	// it are not pending any more. 0 when none did.
 	Passed int64
 
+	NoState       bool   // the handler may write none: the group came without
 	EmptyState    bool   // the state starts empty, before the action
 	StateBroken   bool   // the state is not whole any more
 	OpensCoverage bool   // coverage is open from here on (R1)
+	Lost          bool   // its reason: this store had the markers, and lost them
 	Alarm         string // what the operator has to know; empty when nothing
 	Err           error  // why the partition stops, and the way out
 
@@ -208,33 +212,35 @@ type Plan struct {
 }
 
 // Supported returns nil for a plan that this release carries out, the error of
-// a plan that stops, and ErrPlanUnsupported for the others.
+// a plan that stops, and ErrPlanUnsupported for one that makes state anew.
 func (p Plan) Supported() error {
-	missing, way := "", "run the store that committed last, or take a new group and an empty store"
 	switch {
 	case p.Err != nil:
 		return p.Err
-	case p.Lowered:
-		missing = "going back after a tail loss (row 2)"
-	case p.Gap != Range{}:
-		missing = "jumping over a gap (last row)"
-	case p.Row == 4, p.Row == 6, p.Row == 13:
-		return nil
-	case p.Row == 5:
-		missing = "taking over an offset without a store that knows it (row 5)"
-	case p.Row == 7:
-		missing = "honouring or ignoring a foreign offset (row 7)"
-		way = "delete the group's offset of the partition and set OnMissingOffset to " +
-			"MissingOffsetResume, or take a new group and an empty store"
-	case p.Row == 9:
-		missing = "filling up a store whose disk lost its tail (row 9)"
-	case p.Row == 11:
-		missing = "going on after the coordinator lost its tail (row 11)"
+	case p.Action == ActionRebuild:
+		return fmt.Errorf("%w: %s: missing is state made from the log (row %d), to start at %d; "+
+			"run the store that committed last, or take a new group and an empty store",
+			ErrPlanUnsupported, p.where, p.Row, p.Offset)
 	default:
-		missing = fmt.Sprintf("following another store (row %d)", p.Row)
+		return nil
 	}
-	return fmt.Errorf("%w: %s: missing is %s, to start at %d; %s",
-		ErrPlanUnsupported, p.where, missing, p.Offset, way)
+}
+
+// Unrestored returns the plan as this release carries it out: it does not read
+// markers from the log (R13). Where they are to be restored, coverage opens
+// instead, as over any hole, and never claims what the store has not seen.
+func (p Plan) Unrestored() Plan {
+	if p.Action != ActionRestore {
+		return p
+	}
+	from := "the window below"
+	if p.Read.From != FromClock {
+		from = fmt.Sprint(p.Read.From)
+	}
+	p.alarm("the markers from %s to %d are not in this store: until it has seen a whole window, "+
+		"what it does not know is Unknown, see Options.Unknown", from, p.Read.To)
+	p.Action, p.Read, p.OpensCoverage = ActionStart, Range{}, true
+	return p
 }
 
 // PlanResume plans where a partition starts: the table of R11. Rows 1 and 2

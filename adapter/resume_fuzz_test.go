@@ -77,7 +77,7 @@ func (c *choices) inputs() Inputs {
 		Committed: c.committed(), Compacted: c.yes(), EverPositioned: c.yes(),
 		HasState: c.yes(), StateWhole: c.yes(), Pure: c.yes(), FreshState: c.yes(),
 		Transactional: c.yes(),
-		Start:         Start(c.below(2)), OnGap: OnGap(c.below(2)),
+		Start:         Start(c.below(3)), TimeOffset: c.offset(), OnGap: OnGap(c.below(2)),
 		OnForeignOffset: OnForeignOffset(c.below(3)), OnMissingOffset: OnMissingOffset(c.below(2)),
 	}
 	if c.below(4) == 0 {
@@ -145,6 +145,9 @@ func know(in Inputs) known {
 	}
 	if k.k = min(k.k, k.l); k.isK {
 		k.k = min(k.k, k.g)
+	}
+	if k.lost && k.hasG && k.hasK && k.g == k.k {
+		k.isK = k.isK || in.Committed.Tag == in.Local.Acknowledged.Tag
 	}
 	k.replaced = k.hasL && (k.l > in.LogEnd || in.Local.Seam == SeamOther && in.Local.Last < k.l) ||
 		k.hasG && k.g > in.LogEnd
@@ -244,6 +247,17 @@ func checkPlan(t *testing.T, data []byte) Plan {
 	checkNoRepeat(t, in, k, p)
 	checkCoverage(t, in, k, p)
 	checkState(t, in, k, p)
+
+	// As it is carried out: the same records, and less is claimed.
+	u := p.Unrestored()
+	require.NotEqual(t, ActionRestore, u.Action)
+	checkShape(t, in, k, u)
+	checkNoSkip(t, in, k, u)
+	checkNoRepeat(t, in, k, u)
+	checkCoverage(t, in, k, u)
+	checkState(t, in, k, u)
+	require.Equal(t, p.Offset, u.Offset)
+	require.True(t, u.OpensCoverage || !p.OpensCoverage)
 	return p
 }
 
@@ -278,8 +292,10 @@ func checkNoSkip(t *testing.T, in Inputs, k known, p Plan) {
 	}
 	switch {
 	case k.hasL || k.hasG:
-	case in.Start == StartLatest && !in.EverPositioned && !in.Local.Present && !in.Committed.Present:
-		handled = in.LogEnd
+	case in.Start != StartEarliest && !in.EverPositioned && !in.Local.Present && !in.Committed.Present:
+		if handled = in.LogEnd; in.Start == StartTime {
+			handled = max(in.LogStart, min(in.LogEnd, in.TimeOffset))
+		}
 	default:
 		handled = in.LogStart
 	}

@@ -18,6 +18,7 @@ type resume struct {
 	tagErr  error // a firstseen tag that cannot be read
 	gIsK    bool  // offset and tag
 	hadName bool  // the group or the store had a position in the topic's name
+	anew    bool  // the topic was created anew
 	common  Plan  // what rows 1 and 2 found, and what holds for every row
 }
 
@@ -67,7 +68,7 @@ func (r *resume) ours() bool { return r.isOurs(r.tag) }
 // was deleted. G counts as missing.
 func (r *resume) recreated() {
 	if r.hasG && r.tagged && r.tagErr == nil && r.tag.TopicID != r.in.TopicID {
-		r.hasG, r.tagged, r.gIsK, r.hadName = false, false, false, true
+		r.hasG, r.tagged, r.gIsK, r.hadName, r.anew = false, false, false, true, true
 		r.tag = Tag{}
 	}
 }
@@ -108,6 +109,10 @@ func (r *resume) tailLoss() {
 	if r.gIsK {
 		r.k = min(r.k, r.g)
 	}
+	// A store that went back before, and ended before it committed, has a K that
+	// is lowered already.
+	g0, k0 := r.in.Committed, r.in.Local.Acknowledged
+	r.gIsK = r.gIsK || r.hasG && r.hasK && r.g == r.k && g0.Tag == k0.Tag
 }
 
 // match returns the plan of the first of rows 3 to 13 that matches.
@@ -175,10 +180,18 @@ func (r *resume) row3() Plan {
 // start counts only when the name is new as well; else nothing may be skipped.
 func (r *resume) row4() Plan {
 	p := r.start(4, r.in.LogStart, -1)
-	if r.in.Start == StartLatest && !r.hadName {
+	switch {
+	case r.hadName:
+	case r.in.Start == StartLatest:
 		p.Offset = r.in.LogEnd
+	case r.in.Start == StartTime:
+		p.Offset = max(r.in.LogStart, min(r.in.TimeOffset, r.in.LogEnd))
 	}
 	p.OpensCoverage = p.OpensCoverage || p.Offset > 0
+	if r.in.EverPositioned && !r.in.Local.Present && !r.anew {
+		p.alarm("the partition was added to a topic that the group had: the records of a key may stand " +
+			"in two partitions now, and copies in both are not seen together")
+	}
 	return p
 }
 
@@ -197,14 +210,16 @@ func (r *resume) row5() Plan {
 	if !r.tagged { // a group that adopts us
 		if r.in.HasState && !r.in.FreshState {
 			return r.stop(5, ErrStateElsewhere, "the group stands at %d without a tag of firstseen, "+
-				"the store has no position, and state of the records below is nowhere; take a new group", r.g)
+				"the store has no position, and state of the records below is nowhere; take a new group, "+
+				"or set FreshState to start with empty state", r.g)
 		}
 		p := r.start(5, r.g, r.in.Committed.Epoch)
-		p.Follow, p.OpensCoverage, p.EmptyState = true, true, r.in.HasState
+		p.Follow, p.OpensCoverage = true, true
+		p.EmptyState, p.NoState = r.in.HasState, !r.in.FreshState
 		return p
 	}
 	p := r.restore(5, FromClock)
-	if r.ours() {
+	if p.Lost = r.ours(); p.Lost {
 		p.alarm("the store lost the partition that it committed up to %d", r.g)
 	}
 	return r.carry(p, FromClock, r.tag.HasState)
@@ -249,9 +264,8 @@ func (r *resume) row7() Plan {
 		if r.tagged {
 			who = "a reset was honoured by another store, which moved the group"
 		}
-		return r.stop(7, ErrForeignOffset, "%s to %d, the store stands at %d; to go on at %d delete the "+
-			"group's offset of the partition and set OnMissingOffset to MissingOffsetResume, to go to %d "+
-			"take a new group and an empty store", who, r.g, r.l, r.l, r.g)
+		return r.stop(7, ErrForeignOffset, "%s to %d, the store stands at %d; set OnForeignOffset to "+
+			"ForeignHonour to go to %d, or to ForeignIgnore to go on at %d", who, r.g, r.l, r.g, r.l)
 	}
 	p := r.start(7, r.g, r.in.Committed.Epoch)
 	p.Follow, p.Skips, p.Rewind = true, r.tag.Skipped, r.in.Local.Rewind+1
@@ -274,7 +288,7 @@ func (r *resume) knownOpen() bool {
 func (r *resume) row8() Plan {
 	return r.stop(8, ErrCloned, "the group stands at %d, committed by opening %x of this store, "+
 		"which this directory does not know; it stands at %d; run the directory that committed, "+
-		"or take a new group and an empty store", r.g, r.tag.OpenID, r.l)
+		"or adopt this one (store.Adopt)", r.g, r.tag.OpenID, r.l)
 }
 
 // row9 is our own commit above L: the disk lost its tail. The records of
@@ -282,6 +296,7 @@ func (r *resume) row8() Plan {
 // stored of them is made again.
 func (r *resume) row9() Plan {
 	p := r.restore(9, r.l)
+	p.Lost = true
 	p.alarm("the disk lost its tail: the store committed %d and stands at %d", r.g, r.l)
 	if !r.in.HasState && !r.tag.HasState {
 		return p
@@ -327,8 +342,8 @@ func (r *resume) judge(p Plan) Plan {
 		return p
 	}
 	if r.in.OnGap == GapStop {
-		return r.stop(LastRow, ErrGap, "the log starts at %d, the next record is %d; take a new "+
-			"group and an empty store to go on without the records between", start, first)
+		return r.stop(LastRow, ErrGap, "the log starts at %d, the next record is %d; set OnGap to "+
+			"GapJump to go on without the records between", start, first)
 	}
 	p.Row, p.Gap, p.OpensCoverage = LastRow, Range{first, start}, true
 	if p.Offset < start {
@@ -410,7 +425,7 @@ func (r *resume) carry(p Plan, from int64, state bool) Plan {
 			local = fmt.Sprintf("stands at %d", r.l)
 		}
 		return r.stop(p.Row, ErrStateElsewhere, "store %x committed %d, this store %s and cannot make "+
-			"the state from the log; run the store that committed, or take a new group and an empty store",
+			"the state from the log; run the store that committed, or set FreshState to start with empty state",
 			r.tag.StoreID, r.g, local)
 	}
 	return p

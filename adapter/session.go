@@ -225,6 +225,10 @@ func (s *session) refetch(p *partition) {
 func (s *session) measure() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.measureLocked()
+}
+
+func (s *session) measureLocked() {
 	lag := int64(0)
 	for _, p := range s.parts {
 		lag += p.lag()

@@ -27,6 +27,7 @@ type Batch struct {
 	failed     Position // the record whose function failed; zero: none
 	dirty      bool     // there is something to commit
 	unnumbered bool     // it is no batch of the namespace's sequence
+	cleared    bool     // the state goes, see ClearState
 	size       int      // of what it keeps, see Size
 	ended      atomic.Bool
 	counts     counts
@@ -158,6 +159,8 @@ func (b *Batch) check(o Position) error {
 	switch {
 	case b.ended.Load():
 		return ErrTxDone
+	case b.cleared:
+		return fmt.Errorf("%w: namespace %q; decide it in the next one", ErrStateCleared, b.n.name)
 	case o.IsZero():
 		return nil
 	case o.Offset < 0:
@@ -327,7 +330,7 @@ func (b *Batch) Clock() time.Time { return timeOf(b.head.clock.now) }
 
 // Sequence returns the number that the batch will have. What is staged in it
 // carries the number, see Settle.
-func (b *Batch) Sequence() uint64 { return b.n.head.sequence + 1 }
+func (b *Batch) Sequence() uint64 { return b.head.sequence + 1 }
 
 // Settle deletes, with this batch, the outputs of batches up to seq: their duty
 // is done.
@@ -369,6 +372,9 @@ func (b *Batch) commit() error {
 	}
 	b.head.next, b.head.sum, b.head.sweeps = n.index.next(), n.index.sum(), n.index.sweepSum()
 	b.head.sum.add(b.head.row)
+	if b.cleared {
+		b.clearState(w)
+	}
 	for key, v := range b.state {
 		if v.deleted {
 			must(w.Delete(stateKey(n.num, []byte(key)), nil))

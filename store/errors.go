@@ -116,6 +116,10 @@ var (
 	// Action is DeadLetter: it is not accepted, so it must not count in state.
 	ErrDeadLetter = errors.New("store: state of a record that is dead-lettered")
 
+	// ErrStateCleared is returned by Do for a record in a batch in which the state
+	// was cleared.
+	ErrStateCleared = errors.New("store: state is cleared in this batch")
+
 	// ErrNoClock is returned by Advance while the namespace has not seen the 8
 	// times that set its clock (R1).
 	ErrNoClock = errors.New("store: namespace has no clock yet")

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // head is what a namespace knows of itself besides its markers. It is written
@@ -29,6 +30,8 @@ type head struct {
 	row  ledger // of the row's markers
 
 	sweeps uint64 // their checksum; 0: none
+
+	note []byte // the caller's; never changed in place
 }
 
 // flow is the part of a head that every record may move.
@@ -50,13 +53,14 @@ const (
 	headOpen
 	headCommitted
 	headHasState
+	headNote
 )
 
 func (h *head) append(dst []byte) []byte {
 	var flags byte
 	for flag, on := range map[byte]bool{
 		headHasPos: h.hasPos, headOpen: h.cov.open,
-		headCommitted: h.committed != nil, headHasState: h.hasState,
+		headCommitted: h.committed != nil, headHasState: h.hasState, headNote: len(h.note) > 0,
 	} {
 		if on {
 			flags |= flag
@@ -79,6 +83,9 @@ func (h *head) append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, int64(h.committed.LeaderEpoch))
 		dst = appendPrefixed(dst, []byte(h.committed.Tag))
 	}
+	if len(h.note) > 0 {
+		dst = appendPrefixed(dst, h.note)
+	}
 	return dst
 }
 
@@ -100,6 +107,10 @@ func parseHead(b []byte) (head, bool) {
 	h.sum, h.row = d.ledger(), d.ledger()
 	if flags&headCommitted != 0 {
 		h.committed = &Committed{Offset: d.varint(), LeaderEpoch: int32(d.varint()), Tag: string(d.prefixed())}
+	}
+	if flags&headNote != 0 {
+		h.note = slices.Clone(d.prefixed())
+		d.bad = d.bad || len(h.note) == 0
 	}
 	return h, !d.bad && len(d.b) == 0
 }

@@ -21,7 +21,7 @@ func TestHead_RoundTrip(t *testing.T) {
 		committed:  &Committed{Offset: math.MaxInt64, LeaderEpoch: -1, Tag: "a tag"},
 		lastOffset: -1, fingerprint: math.MaxUint64, rewind: 1, forgets: 2, sequence: 3, hasState: true,
 		next: 4, sum: ledger{5, 6, 7}, row: ledger{8, 9, math.MaxUint64},
-		sweeps: math.MaxUint64,
+		sweeps: math.MaxUint64, note: []byte("a note"),
 	}
 	fresh := newHead()
 	none := head{flow: flow{cov: coverage{since: -5, reason: Cold}}, committed: &Committed{}}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -139,6 +140,9 @@ type Status struct {
 	Sequence uint64
 	// HasState tells whether a handler has ever written state.
 	HasState bool
+	// Note is what the caller kept with the position last, see Batch.SetNote; nil:
+	// nothing.
+	Note []byte
 	// Pending is how many staged outputs are not settled.
 	Pending int
 	// Markers stand in Segments, of which Sealed have a table on disk. They are
@@ -172,6 +176,7 @@ func (n *Namespace) publish() {
 		Coverage:   h.cov.public(),
 		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
 		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,
+		Note:    slices.Clone(h.note),
 		Markers: h.sum.n, Counts: n.total.Counts, Ages: n.ages, Settings: n.opts,
 	}
 	for _, p := range n.pending {

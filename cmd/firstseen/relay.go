@@ -17,16 +17,15 @@ import (
 
 // relayFlags are the flags of relay as they were given.
 type relayFlags struct {
-	brokers   []string
-	from, to  string
-	group     string
-	ids       []string
-	window    string
-	dir       string
-	missingID string
-	start     string
-	untilEnd  bool
-	settings  []string
+	brokers  []string
+	from, to string
+	group    string
+	ids      []string
+	window   string
+	dir      string
+	untilEnd bool
+	settings []string
+	policies policyFlags
 }
 
 func newRelay() *cobra.Command {
@@ -52,9 +51,7 @@ func newRelay() *cobra.Command {
 		"what names a message: header:NAME, key or json:/pointer; several make one ID in that order")
 	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
 	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
-	flags.StringVar(&f.missingID, "missing-id", "stop",
-		"what happens to a record without an ID: stop, or accept it without deduplication")
-	flags.StringVar(&f.start, "start", "earliest", "where a new group begins: earliest or latest")
+	f.policies.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd
@@ -92,22 +89,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		o.Window, err = window.Parse(f.window)
 		errs = append(errs, err)
 	}
-	switch f.missingID {
-	case "stop":
-		o.MissingID = adapter.MissingIDStop
-	case "accept":
-		o.MissingID = adapter.MissingIDAccept
-	default:
-		errs = append(errs, fmt.Errorf("--missing-id %q is not known; give stop or accept", f.missingID))
-	}
-	switch f.start {
-	case "earliest":
-		o.Start = adapter.StartEarliest
-	case "latest":
-		o.Start = adapter.StartLatest
-	default:
-		errs = append(errs, fmt.Errorf("--start %q is not known; give earliest or latest", f.start))
-	}
+	errs = append(errs, f.policies.apply(o))
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}

@@ -65,6 +65,7 @@ func (p *progress) line(what string, since time.Time) {
 	if !p.terminal {
 		p.logger.Info(what, "records", s.Records, "per_second", perSecond, "new", s.New,
 			"duplicates", s.Duplicates, "unknown", s.Unknown, "without_id", s.WithoutID,
+			"dropped", s.Dropped, "dead_letters", s.DeadLetters, "skipped", s.Skipped,
 			"replays", s.Replays, "outputs", s.Outputs, "failures", s.Failures,
 			"sessions", s.Sessions, "partitions", s.Partitions, "lag", s.Lag)
 		return
@@ -78,6 +79,9 @@ func (p *progress) line(what string, since time.Time) {
 	}
 	rare("unknown", s.Unknown)
 	rare("without ID", s.WithoutID)
+	rare("dropped", s.Dropped)
+	rare("dead letters", s.DeadLetters)
+	rare("skipped", s.Skipped)
 	rare("replays", s.Replays)
 	rare("failures", s.Failures)
 	fmt.Fprintf(p.w, "%s  lag %s\n", line, grouped(uint64(s.Lag)))

@@ -1,0 +1,551 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// seen counts like calls.handle, and writes no state.
+func (c *calls) seen(_ context.Context, _ *Tx, rec *Record) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.order = append(c.order, string(rec.ID))
+	return nil
+}
+
+// take returns what was handled since it was asked last.
+func (c *calls) take() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	order := c.order
+	c.order = nil
+	return order
+}
+
+// runs consumes until the end without state.
+func (w *world) runs() Stats {
+	w.Helper()
+	c := w.consumer(w.calls.seen)
+	require.NoError(w, c.Run(w.Context()))
+	return c.Stats()
+}
+
+// status returns what the store knows of partition 0.
+func (w *world) status() store.Status {
+	w.Helper()
+	ns, err := w.st.Namespace(namespaceName(group, topic, 0), nil)
+	require.NoError(w, err)
+	status, err := ns.Status()
+	require.NoError(w, err)
+	return status
+}
+
+// tagged returns the tag that stands in Kafka.
+func (w *world) tagged() Tag {
+	w.Helper()
+	g, ok := w.kafka.Committed(w, group, topic, 0)
+	require.True(w, ok)
+	tag, ours, err := DecodeTag(g.Metadata)
+	require.NoError(w, err)
+	require.True(w, ours)
+	return tag
+}
+
+// produceSlowly writes records a second apart, so that the clock moves with each.
+func (w *world) produceSlowly(ids ...string) {
+	w.Helper()
+	for _, id := range ids {
+		time.Sleep(time.Second)
+		w.produce(0, id)
+	}
+}
+
+// use goes on with the store in another directory, as another instance does.
+func (w *world) use(dir string) {
+	w.Helper()
+	emptied()
+	require.NoError(w, w.st.Close())
+	w.dir = dir
+	w.open()
+}
+
+// setBack commits an offset, with a tag, beside the group.
+func (w *world) setBack(at int64, tag string) {
+	w.Helper()
+	emptied()
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: topic, At: at, LeaderEpoch: -1, Metadata: tag})
+	require.NoError(w, kadm.NewClient(w.kafka.Client(w)).CommitAllOffsets(w.Context(), group, offsets))
+}
+
+// loseTail has the brokers say that every leader epoch ended at an offset.
+func (w *world) loseTail(at int64) {
+	w.kafka.Fake.ControlKey(int16(kmsg.OffsetForLeaderEpoch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		w.kafka.Fake.KeepControl()
+		req := kreq.(*kmsg.OffsetForLeaderEpochRequest)
+		resp := req.ResponseKind().(*kmsg.OffsetForLeaderEpochResponse)
+		for _, t := range req.Topics {
+			rt := kmsg.NewOffsetForLeaderEpochResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
+				rp.Partition, rp.LeaderEpoch, rp.EndOffset = p.Partition, p.LeaderEpoch, at
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		return resp, nil, true
+	})
+}
+
+// refuseCommits has all commits of the group refused, for now.
+func (w *world) refuseCommits() *kfake.FaultHandle {
+	return w.kafka.Fake.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Topic: topic, Count: -1,
+	})
+}
+
+// E12, row 2: the log lost its tail. The store and the group go back, the markers
+// stay: what a producer sends again is a duplicate, what is new is handled.
+func TestFault_E12_Row2TailLoss(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		w.loseTail(7) // its records 7, 8 and 9 are what a producer sent again
+		w.produceSlowly("b")
+		c := w.consumer(w.calls.handle)
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, append(ids("a", 10), "b"), w.calls.order)
+		require.Equal(t, []uint64{3, 1, 0}, []uint64{c.Stats().Duplicates, c.Stats().New, c.Stats().Replays})
+		require.Equal(t, int64(11), w.committedAt(0))
+		require.False(t, w.status().Coverage.Open, "it had seen all of it")
+	})
+}
+
+// E12, row 2: the group's offset is committed below the one that Kafka had, even
+// when nothing comes; and a crash before that goes back once more.
+func TestFault_E12_Row2CommitsLower(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		w.produceSlowly("b")
+		require.NoError(t, w.run())
+		require.Equal(t, int64(10), w.status().Committed.Offset)
+		w.loseTail(7)
+		refuse := w.refuseCommits()
+		require.True(t, w.crashOnce(w.calls.handle, "polled", 1))
+		require.Equal(t, int64(11), w.committedAt(0))
+		require.Equal(t, int64(7), w.position(0))
+		require.Equal(t, int64(7), w.status().Committed.Offset)
+		require.Equal(t, int64(-1), w.status().LastOffset)
+		w.opts.MaxPollRecords = 2
+		require.True(t, w.crashOnce(w.calls.handle, "durable", 1))
+		require.Equal(t, int64(9), w.position(0))
+		require.Equal(t, int64(7), w.status().Committed.Offset, "never above the position")
+		refuse.Remove()
+		_, stop := w.start(func(context.Context, *Tx, *Record) error { panic("not reached") })
+		w.until(func() bool { return w.committedAt(0) == 11 && w.position(0) == 11 })
+		require.NoError(t, stop())
+	})
+}
+
+// E10, row 7: an operator's reset back is honoured: what is read once more meets
+// its markers, the rewind is counted, and the next start is as any other.
+func TestFault_E10_Row7HonourBack(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.OnForeignOffset = ForeignHonour
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		for rewind := uint64(1); rewind < 3; rewind++ { // to the same offset, twice
+			emptied()
+			w.kafka.SetGroupOffset(t, group, topic, 0, 4)
+			c := w.consumer(w.calls.handle)
+			require.NoError(t, c.Run(t.Context()))
+			require.Equal(t, uint64(6), c.Stats().Duplicates, "rewind %d", rewind)
+			require.Equal(t, rewind, w.tagged().Rewind)
+			require.Equal(t, int64(10), w.committedAt(0))
+			require.Zero(t, c.Stats().Skipped)
+			require.NoError(t, w.run())
+		}
+		require.Equal(t, ids("a", 10), w.calls.order)
+
+		// Forgotten first, they are handled again.
+		ns, err := w.st.Namespace(namespaceName(group, topic, 0), nil)
+		require.NoError(t, err)
+		require.NoError(t, ns.ForgetOrigins(w.status().Position.TopicID, 0, 4, 10))
+		emptied()
+		w.kafka.SetGroupOffset(t, group, topic, 0, 4)
+		require.NoError(t, w.run())
+		require.Equal(t, append(ids("a", 10), ids("a", 10)[4:]...), w.calls.order)
+	})
+}
+
+// E10, row 7: a reset that was honoured is honoured once: after a crash before
+// the next commit the store goes on where it stands.
+func TestFault_E10_Row7HonouredOnce(t *testing.T) {
+	for _, step := range []string{"polled", "handled", "durable", "committed"} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.opts.OnForeignOffset = ForeignHonour
+			w.produceSlowly(ids("a", 10)...)
+			require.NoError(t, w.run())
+			emptied()
+			w.kafka.SetGroupOffset(t, group, topic, 0, 4)
+			refuse := func() {}
+			if step != "committed" {
+				refuse = w.refuseCommits().Remove
+			}
+			require.True(t, w.crashOnce(w.calls.handle, step, 1))
+			refuse()
+			c := w.consumer(w.calls.handle)
+			require.NoError(t, c.Run(t.Context()))
+			require.Equal(t, uint64(1), w.status().Rewind, step)
+			require.Equal(t, uint64(1), w.tagged().Rewind)
+			require.Equal(t, int64(10), w.committedAt(0))
+			require.Equal(t, ids("a", 10), w.calls.order)
+		})
+	}
+}
+
+// E10, row 7: an operator who resets the group to the same offset once more is
+// told from before, however little came between.
+func TestFault_E10_Row7TheSameOffsetAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.OnForeignOffset, w.opts.MaxPollRecords = ForeignHonour, 2
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		w.produceSlowly("b")
+		for rewind := range uint64(3) {
+			emptied()
+			w.kafka.SetGroupOffset(t, group, topic, 0, 8)
+			w.kafka.Fake.Fault(kfake.Fault{ // the first one, so that no batch is told of it
+				Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.RebalanceInProgress, Topic: topic, Count: 1,
+			})
+			require.True(t, w.crashOnce(w.calls.handle, "polled", 2))
+			require.Equal(t, int64(10), w.position(0))
+			require.Equal(t, rewind+1, w.status().Rewind)
+		}
+	})
+}
+
+// E10, row 7: a reset forward is honoured: the records between are never handled,
+// they are counted, coverage is open, and the tag says it to other instances.
+func TestFault_E10_Row7HonourForward(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.OnForeignOffset = ForeignHonour
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		emptied()
+		w.produceSlowly(ids("b", 5)...)
+		w.kafka.SetGroupOffset(t, group, topic, 0, 13)
+		w.produceSlowly("a2", "b1", "c")
+		c := w.consumer(w.calls.handle)
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, append(ids("a", 10), "b3", "b4", "b1", "c"), w.calls.order)
+		require.Equal(t, uint64(3), c.Stats().Skipped)
+		require.Equal(t, []uint64{1, 4}, []uint64{c.Stats().Duplicates, c.Stats().Unknown})
+		require.Equal(t, []Range{{10, 13}}, w.tagged().Skipped)
+		require.Equal(t, uint64(1), w.tagged().Rewind)
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+
+		time.Sleep(2 * time.Hour) // the range leaves the window
+		w.produceSlowly("d")
+		w.produceSlowly(ids("e", 1001)...) // a night is a jump
+		require.NoError(t, w.run())
+		require.Empty(t, w.tagged().Skipped)
+	})
+}
+
+// E10, row 7: ignored, the store goes on where it stands, and says so to Kafka.
+func TestFault_E10_Row7Ignore(t *testing.T) {
+	for _, to := range []int64{0, 4, 12} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.opts.OnForeignOffset = ForeignIgnore
+			w.produceSlowly(ids("a", 10)...)
+			require.NoError(t, w.run())
+			emptied()
+			w.produceSlowly(ids("b", 5)...)
+			w.kafka.SetGroupOffset(t, group, topic, 0, to)
+			c := w.consumer(w.calls.handle)
+			require.NoError(t, c.Run(t.Context()))
+			require.Equal(t, append(ids("a", 10), ids("b", 5)...), w.calls.order)
+			require.Zero(t, c.Stats().Duplicates)
+			require.Equal(t, int64(15), w.committedAt(0))
+			require.Zero(t, w.tagged().Rewind)
+		})
+	}
+}
+
+// E09, row 5: a group that had another program before is gone on with at its
+// offset; what came before is not vouched for.
+func TestFault_E09_Row5AdoptedGroup(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		w.kafka.SetGroupOffset(t, group, topic, 0, 6)
+		s := w.runs()
+		require.Equal(t, ids("a", 10)[6:], w.calls.take())
+		require.Equal(t, uint64(4), s.Unknown)
+		require.Equal(t, int64(10), w.committedAt(0))
+		w.produceSlowly(ids("b", 10)...)
+		s = w.runs()
+		require.Equal(t, uint64(10), s.Unknown, "for a whole window")
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		require.False(t, w.status().Coverage.Open)
+	})
+}
+
+// E09, row 5: state of what another program read is nowhere, so it does not
+// start empty silently, whenever the handler first writes; unless it is told.
+func TestFault_E09_Row5AdoptedGroupWithState(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		w.kafka.SetGroupOffset(t, group, topic, 0, 6)
+		for range 2 {
+			err := w.run()
+			require.ErrorIs(t, err, ErrStateElsewhere)
+			require.ErrorContains(t, err, "FreshState")
+			require.Equal(t, int64(6), w.position(0))
+			w.reopen()
+		}
+		w.opts.FreshState = true
+		w.calls.take()
+		require.NoError(t, w.run())
+		require.Equal(t, ids("a", 10)[6:], w.calls.take())
+		require.Equal(t, int64(4), w.state(0, "n"))
+	})
+}
+
+// E07, E09, row 5: a store that is empty goes on at another store's offset. It
+// vouches for nothing before.
+func TestFault_E09_Row5AnotherStores(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		w.runs()
+		w.use(w.dir + "-another")
+		w.produceSlowly("b", "a3", "b")
+		s := w.runs()
+		require.Equal(t, append(ids("a", 10), "b", "a3"), w.calls.take(), "a3 is not known: never lost")
+		require.Equal(t, []uint64{2, 1}, []uint64{s.Unknown, s.Duplicates})
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		require.Equal(t, int64(13), w.committedAt(0))
+		require.Equal(t, w.st.ID(), store.ID(w.tagged().StoreID))
+	})
+}
+
+// E09, row 5: a namespace that this store had, and lost. That is another reason.
+func TestFault_E09_Row5Lost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		w.runs()
+		before := w.status().Sequence
+		require.NoError(t, w.st.DeleteNamespace(namespaceName(group, topic, 0)))
+		w.produceSlowly("a3")
+		require.Equal(t, uint64(1), w.runs().Unknown)
+		require.Equal(t, store.Lost, w.status().Coverage.Reason)
+		require.Greater(t, w.status().Sequence, before, "tags of before are of other batches")
+	})
+}
+
+// E06, E09, row 10: a partition that went to another instance and comes back: what
+// this store had seen it knows, what the other one did is a hole.
+func TestFault_E06_Row10AnotherWentOn(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mine, other := w.dir, w.dir+"-another"
+		w.produceSlowly(ids("a", 10)...)
+		w.runs()
+		w.use(other)
+		w.produceSlowly(ids("b", 10)...)
+		w.runs()
+		far := w.tagged().Clock
+		w.use(mine)
+		w.calls.take()
+		early := record(0, "a3") // the clock of this store is not that far yet
+		early.Timestamp = time.UnixMilli(far).Add(-5 * time.Second)
+		w.kafka.Produce(t, early)
+		w.runs()
+		require.Equal(t, far, w.status().Coverage.Since.UnixMilli(), "not before the other one's clock")
+		w.produceSlowly("b3", "c", "c")
+		s := w.runs()
+		require.Equal(t, []string{"b3", "c"}, w.calls.take())
+		require.Equal(t, []uint64{1, 2}, []uint64{s.Duplicates, s.Unknown})
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		require.Equal(t, int64(24), w.committedAt(0))
+	})
+}
+
+// E09, rows 5, 10 and 12: state that another instance has is refused as stale,
+// and started empty only when that is told.
+func TestFault_E09_StateElsewhere(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		mine, other := w.dir, w.dir+"-another"
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		w.use(other)
+		require.ErrorIs(t, w.run(), ErrStateElsewhere)
+		w.opts.FreshState = true
+		w.produceSlowly("b")
+		require.NoError(t, w.run())
+		require.Equal(t, int64(1), w.state(0, "n"))
+		w.opts.FreshState = false
+		w.use(mine)
+		require.ErrorIs(t, w.run(), ErrStateElsewhere)
+		require.Equal(t, int64(10), w.state(0, "n"))
+		w.opts.FreshState = true
+		w.produceSlowly("c")
+		require.NoError(t, w.run())
+		require.Equal(t, int64(1), w.state(0, "n"), "the old state is gone, not mixed")
+	})
+}
+
+// E09, row 11: the coordinator lost its tail and holds an older commit of ours.
+func TestFault_E09_Row11OlderCommit(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.MaxPollRecords = 5
+		w.produceSlowly(ids("a", 5)...)
+		require.NoError(t, w.run())
+		g, ok := w.kafka.Committed(t, group, topic, 0)
+		require.True(t, ok)
+		w.produceSlowly(ids("b", 10)...)
+		require.NoError(t, w.run())
+		w.setBack(g.At, g.Metadata)
+		w.produceSlowly("c")
+		require.NoError(t, w.run())
+		require.Equal(t, append(append(ids("a", 5), ids("b", 10)...), "c"), w.calls.order)
+		require.Equal(t, int64(16), w.committedAt(0))
+	})
+}
+
+// E09, row 12: this instance died with records that it had not committed, and
+// another one handled them. What it did of them did not happen: its markers of
+// them go, so that a copy after them is judged by what counts.
+func TestFault_E09_Row12Replaced(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		mine, other := w.dir, w.dir+"-another"
+		w.opts.MaxPollRecords = 5
+		w.produceSlowly(ids("a", 5)...)
+		w.runs()
+		w.runs()
+		w.produceSlowly("b0", "b1", "b2", "b3")
+		say := func(ctx context.Context, tx *Tx, rec *Record) error {
+			return errors.Join(w.calls.seen(ctx, tx, rec), tx.Produce(&kgo.Record{Topic: outTopic, Value: rec.Value}))
+		}
+		require.True(t, w.crashOnce(say, "durable", 1))
+		require.Equal(t, int64(9), w.position(0))
+		require.Equal(t, 4, w.pending(0))
+
+		w.use(other)
+		c := w.consumer(w.calls.seen)
+		c.opts.MaxPollRecords = 2
+		c.step = crashAt("committed", 1) // it stands at 7
+		require.ErrorIs(t, c.Run(t.Context()), errCrash)
+		require.Equal(t, int64(7), w.committedAt(0))
+
+		w.use(mine)
+		refuse := w.refuseCommits()
+		require.True(t, w.crashOnce(say, "polled", 1))
+		refuse.Remove()
+		w.calls.take()
+		c = w.consumer(say)
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, []string{"b2", "b3"}, w.calls.take(), "the other one did not come to them")
+		require.Equal(t, map[string]int{"v-b2": 1, "v-b3": 1}, w.outputs(outTopic), "nothing of what did not happen")
+		require.Zero(t, w.pending(0))
+		require.Equal(t, int64(9), w.committedAt(0))
+		w.produceSlowly("b0", "a1", "b2")
+		s := w.runs()
+		require.Equal(t, []string{"b0"}, w.calls.take(), "it is of the other one, which this store does not know")
+		require.Equal(t, []uint64{2, 1}, []uint64{s.Duplicates, s.Unknown})
+	})
+}
+
+// E13, last row: the records between are jumped over when that is told.
+func TestFault_E13_GapJump(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		require.NoError(t, w.run())
+		w.produceSlowly(ids("b", 10)...)
+		w.kafka.DeleteRecords(t, topic, 0, 17)
+		w.opts.OnGap = GapJump
+		w.produceSlowly("b2", "a2")
+		c := w.consumer(w.calls.handle)
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, append(ids("a", 10), "b7", "b8", "b9", "b2"), w.calls.order)
+		s := c.Stats()
+		require.Equal(t, []uint64{7, 1, 4}, []uint64{s.Skipped, s.Duplicates, s.Unknown})
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		require.Equal(t, int64(22), w.committedAt(0))
+		require.NoError(t, w.run())
+	})
+}
+
+// E13: the same while it is consumed: the next session jumps.
+func TestFault_E13_GapJumpWhileRunning(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.MaxPollRecords = 2
+		w.opts.OnGap = GapJump
+		w.opts.Client = append(w.opts.Client, kgo.FetchMaxPartitionBytes(1), kgo.FetchMaxBytes(1))
+		for _, id := range ids("a", 20) {
+			w.produce(0, id)
+		}
+		c := w.consumer(func(ctx context.Context, tx *Tx, rec *Record) error {
+			if rec.Offset == 1 {
+				w.kafka.DeleteRecords(t, topic, 0, 15)
+			}
+			return w.calls.handle(ctx, tx, rec)
+		})
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, uint64(20), c.Stats().Skipped+uint64(len(w.calls.order)))
+		require.Equal(t, ids("a", 20)[15:], w.calls.order[len(w.calls.order)-5:])
+		require.Equal(t, int64(20), w.committedAt(0))
+	})
+}
+
+// Row 4: a group that is new begins at a time.
+func TestFault_E09_Row4AtATime(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produceSlowly(ids("a", 10)...)
+		at := w.kafka.ReadAll(t, topic)[0][6].Timestamp
+		w.opts.Start, w.opts.StartTime = StartTime, at
+		w.runs()
+		require.Equal(t, ids("a", 10)[6:], w.calls.take())
+		require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		w.produceSlowly("b")
+		w.opts.StartTime = at.Add(-time.Hour)
+		w.runs()
+		require.Equal(t, []string{"b"}, w.calls.take(), "the group has an offset")
+	})
+}
+
+// Outputs of a topic that was deleted are sent, however far another store has
+// come in the new one: its offsets are others.
+func TestFault_E11_PendingOfTheOldTopic(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		mine, other := w.dir, w.dir+"-another"
+		say := func(_ context.Context, tx *Tx, rec *Record) error {
+			return tx.Produce(&kgo.Record{Topic: outTopic, Value: rec.Value})
+		}
+		w.produceSlowly("a", "b")
+		require.True(t, w.crashOnce(say, "durable", 1))
+		require.Equal(t, 2, w.pending(0))
+		w.kafka.RecreateTopic(t, topic)
+		w.produceSlowly(ids("c", 10)...)
+		w.use(other)
+		w.runs()
+		w.use(mine)
+		require.NoError(t, w.consumer(say).Run(t.Context()))
+		require.Equal(t, map[string]int{"v-a": 1, "v-b": 1}, w.outputs(outTopic))
+		require.Equal(t, int64(10), w.position(0))
+	})
+}

@@ -1,0 +1,98 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+)
+
+// errHandledAgain is why a failure, whatever the policy, stops a partition whose
+// records are handled again: what became of them the first time is in Kafka.
+var errHandledAgain = errors.New("adapter: it was handled before, and is handled again, " +
+	"for the disk lost its tail; it cannot fail now")
+
+// handleAgain makes the state and the markers of Plan.Read again (row 9): the
+// store lost them, and Kafka has their outputs, which are dropped. It decides
+// as ever, in local batches, and can be cut short anywhere.
+func (p *partition) handleAgain(ctx context.Context, plan Plan) error {
+	p.repeating = true
+	defer func() { p.repeating = false }()
+	for p.next.Offset < plan.Read.To {
+		before := p.next.Offset
+		if err := p.handleSome(ctx, plan); err != nil {
+			return err
+		}
+		if err := errors.Join(p.stopped, p.failed, ctx.Err()); err != nil {
+			return err
+		}
+		if p.next.Offset == before {
+			return &again{fmt.Errorf("%s/%d does not go on from %d, below the group's offset %d",
+				p.topic, p.number, before, plan.Read.To)}
+		}
+	}
+	return nil
+}
+
+// handleSome goes on by a read, or over a range that a policy had skipped.
+func (p *partition) handleSome(ctx context.Context, plan Plan) error {
+	from, to := p.next.Offset, plan.Read.To
+	for _, s := range plan.Skips {
+		if s.From <= from && from < s.To {
+			return p.passTo(min(s.To, to), true)
+		}
+		if from < s.From {
+			to = min(to, s.From)
+		}
+	}
+	recs, next, err := p.read(ctx, from)
+	if err != nil {
+		return err
+	}
+	recs = below(recs, to)
+	switch {
+	case len(recs) > 0:
+		p.fetch = from
+		within, cancel := context.WithTimeout(ctx, p.s.c.opts.BatchTimeout)
+		defer cancel()
+		return p.decide(within, ctx, recs)
+	case next > from: // offsets without records
+		return p.passTo(min(next, to), false)
+	default:
+		return nil
+	}
+}
+
+// below returns the records below an offset.
+func below(recs []*kgo.Record, offset int64) []*kgo.Record {
+	for i, rec := range recs {
+		if rec.Offset >= offset {
+			return recs[:i]
+		}
+	}
+	return recs
+}
+
+// passTo moves the position over offsets that hold no records, or records that
+// were skipped: those leave a hole.
+func (p *partition) passTo(offset int64, hole bool) error {
+	next := p.next
+	next.Offset = offset
+	err := p.ns.Update(func(b *store.Batch) error {
+		p.tell(b)
+		if hole {
+			if err := b.OpenCoverage(store.Cold, p.heard()); err != nil {
+				return err
+			}
+		}
+		return b.SetPosition(next)
+	})
+	if err != nil {
+		return later(fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err))
+	}
+	p.durable(next, nil)
+	return nil
+}
