@@ -120,6 +120,8 @@ func TestFault_B17_FilterBudget(t *testing.T) {
 			require.NoError(t, s.queue.drain())
 		}
 		accept(t, n, 4000, 100, 0)
+		require.NoError(t, s.queue.drain())
+		accept(t, n, 4100, 1, 0) // a table that came after a batch is counted by the next one
 		require.LessOrEqual(t, s.filters.Load(), budget)
 		x := n.index.(*segments)
 		x.release(1 << 40)

@@ -45,8 +45,8 @@ func (m *member) counts(v memberMarker) bool { return m.now-v.first < m.w.Millis
 // budget that holds next to none of them answer as plain maps do.
 func TestBudget_NamespacesAsPlainMaps(t *testing.T) {
 	met := crowd{}
-	for seed := range uint64(max(18/heavy, 6)) {
-		c := &crowd{t: t, rng: rand.New(rand.NewPCG(seed, 7)), fs: vfs.NewMem()}
+	for seed := range max(18/heavy, 6) {
+		c := &crowd{t: t, rng: rand.New(rand.NewPCG(uint64(seed), 7)), fs: vfs.NewMem()}
 		c.opts = Options{Logger: quiet(), Memory: []int64{1, 10_000, 100_000}[seed%3]}
 		c.opts.FilterMemory = []int64{1, 3000, 0, 0}[seed%4]
 		c.lim = limits{full: 10 + c.rng.IntN(90), small: 5 + c.rng.IntN(60), merge: 3 + c.rng.IntN(8), table: 64 << 10}
