@@ -148,7 +148,7 @@ func TestFault_B17_FilterBudget(t *testing.T) {
 			}
 			return nil
 		}))
-		accept(t, n, 4100, 100, 0)
+		accept(t, n, 4101, 100, 0)
 	}
 }
 
