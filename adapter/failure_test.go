@@ -56,10 +56,15 @@ func TestRun_StopKeepsOtherPartitions(t *testing.T) {
 		w.produce(0, "bad")
 		w.produce(1, "a", "b")
 		w.calls.fail = failing("bad", -1)
-		var failed *RecordError
-		require.ErrorAs(t, w.run(), &failed)
-		require.Zero(t, failed.Partition)
-		require.Equal(t, int64(0), w.committedAt(0))
+		for range 20 { // the first poll may bring the bad record alone
+			var failed *RecordError
+			require.ErrorAs(t, w.run(), &failed)
+			require.Zero(t, failed.Partition)
+			require.Equal(t, int64(0), w.committedAt(0))
+			if w.committedAt(1) > 0 {
+				break
+			}
+		}
 		require.Equal(t, int64(2), w.committedAt(1))
 	})
 }
