@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -192,8 +193,11 @@ func TestFault_A10_CrashAtEveryStepOfAnAdoption(t *testing.T) {
 	require.NoError(t, d.close())
 	rng := rand.New(rand.NewPCG(611, 1))
 	fs := d.fs.crash(0, nil)
+	var taking sync.Mutex // the database removes files on a goroutine of its own
 	var images []*faultFS
 	fs.write = func(op fsOp) error {
+		taking.Lock()
+		defer taking.Unlock()
 		if op.index%int64(atMost(1, 8)) == 0 {
 			for _, percent := range []int{0, 50, 100} {
 				images = append(images, fs.crash(percent, rng))
@@ -202,7 +206,9 @@ func TestFault_A10_CrashAtEveryStepOfAnAdoption(t *testing.T) {
 		return nil
 	}
 	require.NoError(t, storehook.Adopt(pictureDir, nil, storehook.Hooks{FS: fs}))
+	taking.Lock()
 	images = append(images, fs.crash(0, nil))
+	taking.Unlock()
 	again, done := 0, 0
 	for i, im := range images {
 		err := caught(func(t require.TestingT) {

@@ -70,13 +70,13 @@ func cmdLargeStore(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ns, err := st.Namespace("large", &store.NamespaceOptions{Window: window.Week})
 	ts.Check(err)
-	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	at := time.Date(2026, 11, 1, 13, 0, 0, 0, time.UTC) // a bucket each day
 	for day := range 4 {
 		ts.Check(ns.Update(func(b *store.Batch) error {
-			for i := range 40_000 {
-				offset := int64(day*40_000 + i)
+			for i := range 60_000 {
+				offset := int64(day*60_000 + i)
 				_, err := b.Do(store.Record{
-					ID: fmt.Appendf(nil, "id-%d", offset), At: at.Add(time.Duration(i) * time.Second),
+					ID: fmt.Appendf(nil, "id-%d", offset), At: at.Add(time.Duration(i) * 200 * time.Millisecond),
 					Origin: store.Position{TopicID: store.ID{1}, Offset: offset},
 				}, nil)
 				if err != nil || day == 3 { // one marker, which ends the segment before it
@@ -87,7 +87,10 @@ func cmdLargeStore(ts *testscript.TestScript, _ bool, args []string) {
 		}))
 		at = at.Add(21 * time.Hour)
 	}
-	for sealed := 0; sealed < 3; { // written in the background
+	for tries, sealed := 0, 0; sealed < 3; tries++ { // written in the background
+		if tries == 20_000 {
+			ts.Fatalf("%d of 3 tables are there", sealed)
+		}
 		ts.Check(ns.Update(func(b *store.Batch) error { return b.SetPosition(b.Position()) }))
 		s, err := ns.Status()
 		ts.Check(err)

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	                           payment-id ("-": none), key, value
 //	records TOPIC              print the records in that form
 //	makestore DIR              make a store with markers in it
-//	largestore DIR             make a store with 120,000 markers in three tables
+//	largestore DIR             make a store with 180,000 markers in three tables
 //	holdstore DIR              open a store until the script ends
 //	damage DIR PATTERN         change one byte in the largest such file of a store's database
 //	image DIR FILE             write what is in a directory into a file, to compare
