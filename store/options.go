@@ -17,7 +17,7 @@ type Options struct {
 	CommitTimeout time.Duration
 
 	// FilterMemory is the budget, in bytes, of the filters by which an absent
-	// ID costs no read: 2.5 bytes per marker that is in a table. Beyond it the
+	// ID costs no read: 2 bytes per marker that is in a table. Beyond it the
 	// oldest filters are halved, and then dropped: answers stay right, and cost
 	// more reads. Defaults to 1 GB.
 	FilterMemory int64
