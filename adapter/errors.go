@@ -69,6 +69,11 @@ var (
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
 
+	// ErrTransactionRefused is returned by Run when Kafka refuses transactions for
+	// a reason that does not end by itself, such as a missing permission. What was
+	// handled is safe in the store, its outputs pending.
+	ErrTransactionRefused = errors.New("adapter: kafka refuses the transaction")
+
 	// ErrUnknownTopic is returned by Run when a topic to be consumed does not
 	// exist, and by Tx.Produce for an output to one that does not.
 	ErrUnknownTopic = errors.New("adapter: the topic does not exist")

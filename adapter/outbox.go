@@ -212,6 +212,20 @@ func (o *outbox) collect(final func(*output) bool) (acked int, refused []*output
 	return acked, refused
 }
 
+// all returns the outputs, in order.
+func (o *outbox) all() []*output {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.list)
+}
+
+// clear takes all outputs out: Kafka has them.
+func (o *outbox) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list, o.bytes, o.lanes = nil, 0, nil
+}
+
 // settled returns the newest batch of which, and of all before it, the outputs
 // are acknowledged; newest when all are.
 func (o *outbox) settled(newest uint64) uint64 {

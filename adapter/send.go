@@ -22,6 +22,9 @@ const sendPatience = 5 * time.Second
 // for good stays pending and ends Run; what fails otherwise is sent again after
 // a pause.
 func (s *session) send(parts []*partition) error {
+	if s.txn != nil {
+		return s.transact(parts)
+	}
 	ctx, cancel := context.WithTimeout(s.work, sendPatience)
 	defer cancel()
 	ready := func(topic string) error { return s.topics.ready(ctx, topic) }
@@ -41,6 +44,18 @@ func (s *session) send(parts []*partition) error {
 	}
 	s.owe(parts)
 	return errors.Join(errs...)
+}
+
+// sendStored sends what is pending when partitions are assigned. Transactions are
+// the loop's: there the partitions wait for the next one.
+func (s *session) sendStored(parts []*partition) error {
+	if s.txn == nil {
+		return s.send(parts)
+	}
+	for _, p := range parts {
+		p.sent = max(p.sent, p.out.settled(p.batch))
+	}
+	return nil
 }
 
 // collect takes over what Kafka has answered. The errors are those of outputs
@@ -91,8 +106,12 @@ func (s *session) owe(parts []*partition) {
 	}
 }
 
-// withOwing returns these partitions and those that have outputs pending.
+// withOwing returns these partitions and those that have outputs pending. With
+// transactions it returns all: one holds what several polls have left.
 func (s *session) withOwing(parts []*partition) []*partition {
+	if s.txn != nil {
+		return s.assigned()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.owing) == 0 {
