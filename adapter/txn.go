@@ -58,9 +58,6 @@ func (s *session) beginTransactions(ctx context.Context) error {
 	owned := []kgo.Opt{kgo.TransactionalID(t.id), kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch)}
 	if t.v2 = version >= 2; !t.v2 {
 		owned = append(owned, kgo.MaxVersions(caps))
-		s.c.opts.Logger.Warn("transactions are of a version before KIP-890: a request that is late can tear one, "+
-			"so that an output is lost or comes twice; run brokers of Kafka 4.0 or later, "+
-			"and raise their feature transaction.version to 2", "transaction_version", version)
 	}
 	if t.cl, err = kgo.NewClient(s.c.opts.producerOptions(owned...)...); err != nil {
 		return fmt.Errorf("adapter: the Kafka client for transactions cannot be made: %w", err)
@@ -68,6 +65,11 @@ func (s *session) beginTransactions(ctx context.Context) error {
 	if own, ok := t.cl.OptValue(kgo.MaxVersions).(*kversion.Versions); ok && own != nil {
 		newest, _ := own.LookupMaxKeyVersion(int16(kmsg.TxnOffsetCommit))
 		t.v2 = t.v2 && newest >= 5 // or the client does not use it
+	}
+	if !t.v2 {
+		s.c.opts.Logger.Warn("transactions are of a version before KIP-890: a request that is late can tear one, "+
+			"so that an output is lost or comes twice; run brokers of Kafka 4.0 or later, "+
+			"and raise their feature transaction.version to 2", "transaction_version", version)
 	}
 	if _, _, err = t.cl.ProducerID(ctx); err == nil {
 		s.txn = t
