@@ -316,8 +316,8 @@ func TestFault_F05_DeadLetterTopicAwayInTransactions(t *testing.T) {
 	})
 }
 
-// E19: all brokers are away in the middle of a transaction.
-func TestFault_E19_BrokersAwayInATransaction(t *testing.T) {
+// E17: all brokers are away in the middle of a transaction.
+func TestFault_E17_BrokersAwayInATransaction(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.transactional(1)
 		w.produce(0, ids("a", 10)...)
