@@ -47,8 +47,9 @@ var (
 	// wall clock that Kafka would refuse the record.
 	ErrOutputAhead = errors.New("adapter: the time of an output lies too far ahead")
 
-	// ErrOutputRefused is returned by Run when Kafka refuses a staged output
-	// for good. It stays pending, and the offset of its record is not committed.
+	// ErrOutputRefused is returned by Run, or is why a partition is paused, when
+	// Kafka refuses a staged output for good: see Options.OnFailure. The output stays
+	// pending, and the offset of its record is not committed.
 	ErrOutputRefused = errors.New("adapter: kafka refuses an output")
 
 	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger

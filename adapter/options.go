@@ -95,7 +95,9 @@ type Options struct {
 	// marker. It shows what would be dropped before anything is.
 	Observe bool
 
-	// OnFailure is what happens to a record whose handler fails again and again.
+	// OnFailure is what happens to a record whose handler fails again and again, and
+	// to a staged output that Kafka refuses for good after all: under
+	// FailureDeadLetter that output goes to DeadLetterTopic, see HeaderRefused.
 	// Defaults to FailureStop.
 	OnFailure OnFailure
 

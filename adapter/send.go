@@ -19,8 +19,8 @@ const sendPatience = 5 * time.Second
 
 // send sends what is pending of these partitions, by topic in the order in which
 // it was staged, and waits for Kafka as long as that helps. What Kafka refuses
-// for good stays pending and ends Run; what fails otherwise is sent again after
-// a pause.
+// for good is treated as OnFailure says; what fails otherwise is sent again after a
+// pause.
 func (s *session) send(parts []*partition) error {
 	if s.txn != nil {
 		return s.transact(parts)
@@ -32,7 +32,9 @@ func (s *session) send(parts []*partition) error {
 	for more := true; more && len(errs) == 0; {
 		var waits []<-chan struct{}
 		for _, p := range parts {
-			waits = append(waits, p.out.start(s, ready)...)
+			if !p.tries.refused {
+				waits = append(waits, p.out.start(s, ready)...)
+			}
 		}
 		more = len(waits) > 0 && await(ctx, waits)
 		for _, p := range parts {
@@ -59,13 +61,15 @@ func (s *session) sendStored(parts []*partition) error {
 }
 
 // collect takes over what Kafka has answered. The errors are those of outputs
-// that it refuses for good.
+// that it refuses for good, where Run is to end for them.
 func (p *partition) collect() (errs []error) {
 	acked, refused := p.out.collect(func(out *output) bool { return p.final(out) })
 	p.s.c.stats.outputs.Add(uint64(acked))
 	p.sent = max(p.sent, p.out.settled(p.batch))
 	for _, out := range refused {
-		errs = append(errs, p.refusal(out))
+		if err := p.refused(out); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -227,21 +228,15 @@ func TestFault_F15_OneOutputIsRefusedInATransaction(t *testing.T) {
 		w.transactional(2)
 		w.opts.Client = append(w.opts.Client, kgo.ProducerBatchCompression(kgo.NoCompression()))
 		for p := range int32(2) {
-			w.produce(p, ids("a", 700)...)
+			var recs []*kgo.Record
+			for _, id := range ids("a", 700) {
+				rec := record(p, id)
+				rec.Value = fmt.Appendf(nil, "%d-%s", p, rec.Value)
+				recs = append(recs, rec)
+			}
+			w.kafka.Produce(t, recs...)
 		}
-		fault := w.kafka.Fake.Fault(kfake.Fault{
-			Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidTimestamp, Topic: outTopic, Partitions: []int32{1},
-			Count: -1, When: func(r kmsg.Request) bool {
-				for _, topic := range r.(*kmsg.ProduceRequest).Topics {
-					for _, p := range topic.Partitions {
-						if bytes.Contains(p.Records, []byte("v-a333")) {
-							return true
-						}
-					}
-				}
-				return false
-			},
-		})
+		fault := w.refuseValue(outTopic, "1-v-a333", kerr.InvalidTimestamp, 1)
 		err := w.consumer(forward).Run(t.Context())
 		require.ErrorIs(t, err, ErrOutputRefused)
 		require.ErrorIs(t, err, kerr.InvalidTimestamp)

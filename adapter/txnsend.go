@@ -140,7 +140,8 @@ func (a *acks) wait() {
 
 // putOff decides what follows for the partitions whose outputs failed: they are
 // tried again after a pause, or at once when one of several is refused for good.
-// The errors are those of outputs that are found, or of a session that has to end.
+// The errors are those of outputs that are found, where Run is to end for them, or of
+// a session that has to end.
 func putOff(due []*partition, failed []*output) error {
 	in := make(map[*output]bool, len(failed))
 	for _, out := range failed {
@@ -162,8 +163,7 @@ func putOff(due []*partition, failed []*output) error {
 		switch {
 		case !some:
 		case len(final) == 1: // it was alone in its batch
-			p.tries.refused = true
-			errs = append(errs, p.refusal(final[0]))
+			errs = append(errs, p.refused(final[0]))
 		case len(final) == 0 || !p.tries.narrow(final):
 			p.tries.putOff()
 		}
