@@ -98,7 +98,8 @@ func TestRefusedLetter_Time(t *testing.T) {
 
 		p := &partition{s: &session{c: w.consumer(forward)}, topic: topic}
 		future := time.Now().Add(48 * time.Hour).Truncate(time.Millisecond)
-		letter := p.refusedLetter(&output{rec: &kgo.Record{Topic: outTopic, Timestamp: future}, err: kerr.InvalidTimestamp}, 1)
+		out := &output{rec: &kgo.Record{Topic: outTopic, Timestamp: future}, err: kerr.InvalidTimestamp}
+		letter := p.refusedLetter(out, 1)
 		require.Equal(t, strconv.FormatInt(future.UnixMilli(), 10), header(letter, HeaderTime))
 		require.WithinDuration(t, time.Now(), letter.Timestamp, time.Second)
 	})

@@ -122,6 +122,7 @@ func (w *world) takeOver() {
 // E17: brokers whose transactions are older than KIP-890 work, and the log says
 // what that costs. A new broker may have old transactions, by its features.
 func TestFault_E17_OlderTransactions(t *testing.T) {
+	of39 := []kgo.Opt{kgo.MaxVersions(kversion.V3_9_0())}
 	for name, test := range map[string]struct {
 		features map[string]int16
 		opts     []kgo.Opt
@@ -130,8 +131,8 @@ func TestFault_E17_OlderTransactions(t *testing.T) {
 		"version 2":         {nil, nil, false},
 		"version 1":         {map[string]int16{"transaction.version": 1}, nil, true},
 		"version 0":         {map[string]int16{"transaction.version": 0}, nil, true},
-		"client of 3.9":     {nil, []kgo.Opt{kgo.MaxVersions(kversion.V3_9_0())}, true},
-		"version 1, of 3.9": {map[string]int16{"transaction.version": 1}, []kgo.Opt{kgo.MaxVersions(kversion.V3_9_0())}, true},
+		"client of 3.9":     {nil, of39, true},
+		"version 1, of 3.9": {map[string]int16{"transaction.version": 1}, of39, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorldOf(t, 2, func(t *testing.T, w *world) {
