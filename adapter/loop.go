@@ -49,7 +49,10 @@ func (s *session) pollRecords() kgo.Fetches {
 	s.nudge = cancel
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
-	if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
+	if s.growing() {
+		ctx, cancel = context.WithTimeout(ctx, growWait)
+		defer cancel()
+	} else if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
 		ctx, cancel = context.WithTimeout(ctx, idle)
 		defer cancel()
 	}
@@ -74,7 +77,9 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 		return
 	}
 	s.progressed = true
-	s.deliver(parts, s.reached)
+	if !s.grows(parts) {
+		s.deliver(parts, s.reached)
+	}
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
@@ -91,7 +96,8 @@ func (s *session) quiet() {
 func (s *session) deliver(parts []*partition, reached func(step string) error) {
 	parts = s.withOwing(parts)
 	sent := s.send(parts)
-	if !s.take(reached("sent")) {
+	if isAgain(sent) || isCrash(sent) || !s.take(reached("sent")) {
+		s.take(sent)
 		return
 	}
 	s.standstill(parts)
@@ -227,6 +233,11 @@ type crash struct{ err error }
 
 func (c *crash) Error() string { return c.err.Error() }
 func (c *crash) Unwrap() error { return c.err }
+
+func isCrash(err error) bool {
+	var c *crash
+	return errors.As(err, &c)
+}
 
 // checkEnd ends the session when all partitions have reached the end. A poll was
 // quiet when it brought no records.
