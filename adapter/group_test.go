@@ -35,9 +35,9 @@ func (w *world) foreign(opts ...kgo.Opt) (stop func()) {
 	return leave
 }
 
-// E03: a rebalance while a batch is worked on waits for it: the batch is
-// committed as a whole, in the store and in Kafka, before a partition goes. When
-// it comes back, it goes on where it stood.
+// E03: a rebalance while a batch is worked on waits for the record in hand: what is
+// done of the batch is committed as a whole, in the store and in Kafka, before a
+// partition goes. When it comes back, it goes on where it stood.
 func TestFault_E03_RebalanceMidBatch(t *testing.T) {
 	inWorldOf(t, 4, func(t *testing.T, w *world) {
 		for p := range int32(4) {
@@ -53,10 +53,12 @@ func TestFault_E03_RebalanceMidBatch(t *testing.T) {
 			return w.calls.handle(ctx, tx, rec)
 		})
 		w.until(func() bool { return c.Stats().Partitions == 2 })
+		furthest := int64(0)
 		for p := range int32(4) {
-			require.Equal(t, int64(10), w.position(p), "whole batches")
-			require.Equal(t, int64(10), w.committedAt(p))
+			require.Equal(t, w.position(p), w.committedAt(p))
+			furthest = max(furthest, w.position(p))
 		}
+		require.GreaterOrEqual(t, furthest, int64(6), "the record in hand")
 		for p := range int32(4) {
 			w.produce(p, "b", "a0")
 		}
@@ -75,9 +77,9 @@ func TestFault_E03_RebalanceMidBatch(t *testing.T) {
 	})
 }
 
-// E02: a member that was fenced while its handler hung finishes its local batch,
-// which is its own, commits nothing to Kafka any more, also not while its client
-// is closed, and plans anew from the store.
+// E02: a member that was fenced while its handler took its time makes nothing
+// durable any more, for the group does not vouch for it; commits nothing to Kafka,
+// also not while its client is closed; and plans anew from the store.
 func TestFault_E02_FencedMember(t *testing.T) {
 	for _, how := range []string{"kicked", "replaced"} {
 		t.Run(how, func(t *testing.T) {
@@ -106,10 +108,11 @@ func TestFault_E02_FencedMember(t *testing.T) {
 				})
 				leave := func() {}
 				handler := func(ctx context.Context, tx *Tx, rec *Record) error {
-					if rec.Offset == 7 {
-						mu.Lock()
-						fenced = true
-						mu.Unlock()
+					mu.Lock()
+					first := rec.Offset == 7 && !fenced
+					fenced = fenced || first
+					mu.Unlock()
+					if first {
 						if how == "kicked" {
 							w.kick()
 							leave = w.foreign()
@@ -124,13 +127,14 @@ func TestFault_E02_FencedMember(t *testing.T) {
 				c, stop = w.start(handler)
 				w.until(func() bool { return c.Stats().Sessions > 0 })
 				leave()
-				require.Equal(t, int64(10), w.position(0))
 				w.until(func() bool { return w.committedAt(0) == 10 })
 				w.produce(0, "b", "a9")
 				w.until(func() bool { return w.committedAt(0) == 12 })
 				require.NoError(t, stop())
 
-				require.Equal(t, append(ids("a", 10), "b"), w.calls.order)
+				require.Equal(t, int64(11), w.state(0, "n"))
+				require.Equal(t, append(append(ids("a", 8), ids("a", 10)[5:]...), "b"), w.calls.order,
+					"what was not durable is handled again")
 				require.LessOrEqual(t, attempts, 1, "the one that was refused")
 				require.IsIncreasing(t, distinct(committed))
 			})

@@ -26,6 +26,7 @@ type relayFlags struct {
 	untilEnd bool
 	settings []string
 	policies policyFlags
+	members  groupFlags
 }
 
 func newRelay() *cobra.Command {
@@ -52,6 +53,7 @@ func newRelay() *cobra.Command {
 	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
 	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
 	f.policies.register(cmd)
+	f.members.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd
@@ -90,6 +92,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, f.policies.apply(o))
+	errs = append(errs, f.members.apply(o))
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
