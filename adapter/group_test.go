@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +141,43 @@ func TestFault_E02_FencedMember(t *testing.T) {
 			})
 		})
 	}
+}
+
+// E02: a cooperative member is put out while a rebalance waits for it. The client
+// joins again as another member and keeps what it had; nobody says that it was lost.
+func TestFault_E02_PutOutInARebalance(t *testing.T) {
+	inWorldOf(t, 4, func(t *testing.T, w *world) {
+		w.opts.Balancer = BalancerCooperativeSticky
+		c := w.consumer(w.calls.handle)
+		c.opts.UntilEnd = false
+		leave := w.foreign(like(w.opts.Balancer)...)
+		var now atomic.Bool
+		c.step = func(done string) error {
+			if done == "committed" && now.CompareAndSwap(true, false) {
+				leave()
+				time.Sleep(4 * time.Second) // a heartbeat hears of the rebalance
+				w.kick()
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(ctx) }()
+		w.until(func() bool { return c.Stats().Partitions == 2 })
+		time.Sleep(10 * time.Second)
+		now.Store(true)
+		for p := range int32(4) {
+			w.produce(p, ids("a", 10)...)
+		}
+		w.until(func() bool { return c.Stats().New == 40 && c.Stats().Partitions == 4 })
+		cancel()
+		require.NoError(t, <-ended)
+		require.Equal(t, uint64(1), c.Stats().Sessions)
+		for p := range int32(4) {
+			require.Equal(t, int64(10), w.state(p, "n"))
+			require.Equal(t, int64(10), w.committedAt(p))
+		}
+	})
 }
 
 // distinct drops neighbours that are equal.
