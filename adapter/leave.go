@@ -33,9 +33,9 @@ func (c *Consumer) Leave(ctx context.Context) error {
 // nobody can open any more: instance is its ID as text. A consumer that still runs
 // as that instance joins again.
 func Leave(ctx context.Context, brokers []string, group, instance string, client ...kgo.Opt) error {
-	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, client...), kgo.SeedBrokers(brokers...))...)
+	cl, err := outside(brokers, client)
 	if err != nil {
-		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+		return err
 	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
@@ -46,7 +46,7 @@ func Leave(ctx context.Context, brokers []string, group, instance string, client
 		err = left.Error()
 	}
 	if errors.Is(err, kerr.UnknownMemberID) { // or a member by KIP-848
-		err = leaveServer(ctx, cl, group, instance)
+		err = lastHeartbeat(ctx, cl, group, instance, epochLeaves)
 	}
 	var answer *kerr.Error
 	switch {
@@ -61,9 +61,16 @@ func Leave(ctx context.Context, brokers []string, group, instance string, client
 	}
 }
 
-// leaveServer takes an instance out of a group by KIP-848: the last heartbeat of a
-// member that does not come back, under the member ID that it has.
-func leaveServer(ctx context.Context, cl *kgo.Client, group, instance string) error {
+// The member epochs of the last heartbeat by KIP-848: of a member that does not come
+// back, and of a static one that does.
+const (
+	epochLeaves = -1
+	epochAway   = -2
+)
+
+// lastHeartbeat sends, by KIP-848, the last heartbeat of the member that the group
+// has under an instance ID. It is kerr.UnknownMemberID when there is none.
+func lastHeartbeat(ctx context.Context, cl *kgo.Client, group, instance string, epoch int32) error {
 	ask := kmsg.NewPtrConsumerGroupDescribeRequest()
 	ask.Groups = []string{group}
 	described, err := ask.RequestWith(ctx, cl)
@@ -79,7 +86,7 @@ func leaveServer(ctx context.Context, cl *kgo.Client, group, instance string) er
 				continue
 			}
 			last := kmsg.NewPtrConsumerGroupHeartbeatRequest()
-			last.Group, last.MemberID, last.InstanceID, last.MemberEpoch = group, m.MemberID, &instance, -1
+			last.Group, last.MemberID, last.InstanceID, last.MemberEpoch = group, m.MemberID, &instance, epoch
 			answer, err := last.RequestWith(ctx, cl)
 			if err != nil {
 				return err
@@ -88,4 +95,33 @@ func leaveServer(ctx context.Context, cl *kgo.Client, group, instance string) er
 		}
 	}
 	return kerr.UnknownMemberID
+}
+
+// release has the group hand over what it keeps for the store's instance ID. By
+// KIP-848 it keeps that for the member that was there before, which may have died
+// without a word, until the session time-out, and refuses another one; and what the
+// client says at its end lacks the instance ID, so Kafka does not hear it. The store
+// is locked: no other process can be that member. Whatever fails here, the group
+// says when it is joined.
+func (s *session) release(ctx context.Context) {
+	if !balancers[s.c.opts.Balancer].server || s.c.opts.Dynamic || s.c.opts.pinned() {
+		return
+	}
+	cl, err := outside(s.c.opts.Brokers, s.c.opts.Client)
+	if err != nil {
+		return
+	}
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(ctx, vouchPatience)
+	defer cancel()
+	_ = lastHeartbeat(ctx, cl, s.c.opts.Group, s.c.st.ID().String(), epochAway)
+}
+
+// outside makes a client that is no member.
+func outside(brokers []string, client []kgo.Opt) (*kgo.Client, error) {
+	cl, err := kgo.NewClient(append(append([]kgo.Opt{}, client...), kgo.SeedBrokers(brokers...))...)
+	if err != nil {
+		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	return cl, nil
 }

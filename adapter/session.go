@@ -72,6 +72,7 @@ func newSession(work context.Context, c *Consumer, until offsets) *session {
 func (s *session) run(ctx context.Context) error {
 	s.poll, s.wake = context.WithCancel(ctx)
 	s.topics = &outputTopics{limits: &s.c.limits}
+	s.release(s.poll)
 	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st, s.callbacks()...)...)
 	if err != nil {
 		s.wake()
