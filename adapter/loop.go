@@ -33,7 +33,7 @@ func (s *session) loop(ctx context.Context) {
 			s.finish()
 			return
 		}
-		s.cl.AllowRebalance()
+		s.allowRebalance()
 	}
 }
 
@@ -52,7 +52,7 @@ func (s *session) pollRecords() kgo.Fetches {
 	if s.growing() {
 		ctx, cancel = context.WithTimeout(ctx, growWait)
 		defer cancel()
-	} else if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
+	} else if s.c.opts.UntilEnd || s.isFenced() || slices.ContainsFunc(s.assigned(), (*partition).moved) {
 		ctx, cancel = context.WithTimeout(ctx, idle)
 		defer cancel()
 	}
@@ -72,10 +72,15 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 	for i := range batches {
 		parts[i] = batches[i].p
 	}
-	decided := each(batches, func(b fetched) error { return b.p.decide(within, ctx, b.recs) })
+	run, cancel := s.giveWay(ctx)
+	defer cancel()
+	decided := each(batches, func(b fetched) error {
+		return b.p.guarded(within, func() error { return b.p.decide(within, run, b.recs) })
+	})
 	if !s.take(decided) {
 		return
 	}
+	parts = slices.DeleteFunc(parts, (*partition).givenUp)
 	s.progressed = true
 	if !s.grows(parts) {
 		s.deliver(parts, s.reached)
@@ -83,6 +88,7 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
+	s.take(s.hanging())
 	s.measure()
 }
 
@@ -212,7 +218,11 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fenced && s.reason == nil {
-		s.endLocked(&again{errors.New("the group lost this member")})
+		if s.lost {
+			s.endLocked(&again{errors.New("the group lost this member")})
+		}
+		s.lost = true // the next poll may tell why
+		return false
 	}
 	return s.reason == nil
 }
@@ -259,7 +269,7 @@ func (s *session) checkEnd(quiet bool) {
 		return
 	}
 	s.mu.Lock()
-	had := s.had
+	had := s.had && len(s.standing) == 0
 	s.mu.Unlock()
 	if had {
 		s.end(errDone)
