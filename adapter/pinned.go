@@ -141,6 +141,34 @@ func (s *session) askOffsets(
 	return resp, err
 }
 
+// checkAlone is what commitPinned does first, before offsets join a transaction.
+func (s *session) checkAlone(ctx context.Context, sent map[*partition]store.Committed) error {
+	if !s.c.opts.pinned() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	of, ids := make(map[string][]int32), make(map[string]store.ID)
+	for p := range sent {
+		of[p.topic], ids[p.topic] = append(of[p.topic], p.number), p.log
+	}
+	for failures := 0; ; failures++ {
+		resp, err := s.askOffsets(ctx, of, ids)
+		if errors.Is(err, kerr.UnstableOffsetCommit) && wait(ctx, backOff(failures)) {
+			continue
+		}
+		if err != nil {
+			return unanswered("the group's offsets", err)
+		}
+		s.committed = resp
+		var errs []error
+		for p := range sent {
+			errs = append(errs, s.alone(topicPartition{p.topic, p.number}))
+		}
+		return errors.Join(errs...)
+	}
+}
+
 // commitPinned commits without a member. Nobody fences a pinned consumer, so it
 // looks first whether the offsets are those that it knows: another store's tag
 // says that two of them are at work (E08), and anything else that somebody moved

@@ -107,6 +107,33 @@ func TestFault_E08_TwoInstances(t *testing.T) {
 	})
 }
 
+// E08: the same with transactions.
+func TestFault_E08_TwoInstancesInTransactions(t *testing.T) {
+	inPinnedWorld(t, 1, func(t *testing.T, w *world) {
+		w.transactional(1)
+		w.opts.MaxPollRecords, w.opts.FreshState = 10, true
+		produce := func(_ context.Context, tx *Tx, _ *Record) error {
+			return tx.forward(outTopic)
+		}
+		c := w.consumer(produce)
+		c.opts.UntilEnd = false
+		ended := make(chan error, 1)
+		go func() { ended <- c.Run(t.Context()) }()
+		w.produce(0, ids("a", 20)...)
+		w.until(func() bool { return w.committedAt(0) == 20 })
+		other := &world{T: t, kafka: w.kafka, opts: w.opts, calls: w.calls}
+		other.openAt(t.TempDir())
+		defer func() { require.NoError(t, other.st.Close()) }()
+		_, stop := other.start(produce)
+		w.until(func() bool { return w.tagged().StoreID == other.st.ID() })
+		w.produce(0, ids("b", 10)...)
+		require.ErrorIs(t, <-ended, ErrPinnedTwice)
+		w.until(func() bool { return w.committedAt(0) == 30 })
+		require.NoError(t, stop())
+		w.onceEach(outTopic, append(ids("a", 20), ids("b", 10)...))
+	})
+}
+
 // An operator's reset is seen at the next commit, and is then the policy's.
 func TestPinned_OperatorResets(t *testing.T) {
 	for name, policy := range map[string]OnForeignOffset{"fail": ForeignFail, "honour": ForeignHonour} {

@@ -115,6 +115,10 @@ func (s *session) transaction(due, parts []*partition) error {
 	if err != nil {
 		return s.undo(ctx, err)
 	}
+	if err := s.checkAlone(ctx, sent); err != nil {
+		putOffAll(due)
+		return s.undo(ctx, err)
+	}
 	if err := s.addOffsets(ctx, sent); err != nil {
 		return s.undo(ctx, s.notAdded(due, err))
 	}
