@@ -39,9 +39,17 @@ var (
 	// be dead-lettered, when Options.DeadLetterTopic is empty.
 	ErrNoDeadLetterTopic = errors.New("adapter: no dead-letter topic is set; set Options.DeadLetterTopic")
 
+	// ErrNoState is wrapped by the RecordError of a record whose handler asked for
+	// state under Options.Concurrency: handlers that run side by side have none.
+	ErrNoState = errors.New("adapter: handlers that run side by side have no state")
+
 	// ErrNoTopicID is returned by Run when the brokers give topics no IDs: a
 	// topic that is deleted and recreated could not be told from the old one.
 	ErrNoTopicID = errors.New("adapter: the brokers give topics no IDs")
+
+	// ErrNotOfBatch is returned by BatchTx.Produce for a record that is none of the
+	// call, or when the call has ended.
+	ErrNotOfBatch = errors.New("adapter: the record of an output is none of the batch in hand")
 
 	// ErrOutputAhead is returned by Tx.Produce for a time so far ahead of the
 	// wall clock that Kafka would refuse the record.

@@ -43,6 +43,14 @@ type Options struct {
 	// Hooks and mechanisms are used by one client after another.
 	Client []kgo.Opt
 
+	// Concurrency is how many records of a partition may be handled at the same
+	// time, for slow calls to other systems: those of one key, and copies of one
+	// message, one after the other, in offset order; those without a key in any
+	// order. Decisions are as ever. Such handlers have no state (ErrNoState). What is handled above a
+	// record that is not done yet waits for it, in memory: if the process dies
+	// first, its calls are repeated. Defaults to 1.
+	Concurrency int
+
 	// DeadLetterTopic receives records that failed under FailureDeadLetter, or
 	// whose handler returned DeadLetter(err): as they are, with headers that say
 	// where they stood and why, see HeaderError. They leave no marker. It exists
@@ -181,6 +189,7 @@ func (o *Options) validate() error {
 	wrong(len(slices.Compact(slices.Clone(o.Topics))) < len(o.Topics),
 		"Topics names a topic twice: %s; name it once", strings.Join(o.Topics, ", "))
 	wrong(o.BatchTimeout < 0, "BatchTimeout is %v; give a positive duration, or 0 for 5m", o.BatchTimeout)
+	wrong(o.Concurrency < 0, "Concurrency is %d; give a positive number, or 0 for one at a time", o.Concurrency)
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
 	wrong(o.MissingID > MissingIDDeadLetter,
