@@ -77,6 +77,10 @@ var (
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
 
+	// ErrUncommitted is why a partition is paused whose offsets Kafka does not take;
+	// it goes on by itself when it has them.
+	ErrUncommitted = errors.New("adapter: kafka takes no offsets; mend the coordinator of the group")
+
 	// ErrUnknownTopic is returned by Run when a topic to be consumed does not
 	// exist, and by Tx.Produce for an output to one that does not.
 	ErrUnknownTopic = errors.New("adapter: the topic does not exist")

@@ -49,8 +49,12 @@ func (s *session) pollRecords() kgo.Fetches {
 	s.nudge = cancel
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
-	if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
-		ctx, cancel = context.WithTimeout(ctx, idle)
+	wait := s.patience()
+	if s.c.opts.UntilEnd {
+		wait = idle
+	}
+	if wait > 0 {
+		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
 	return s.cl.PollRecords(ctx, s.c.opts.MaxPollRecords)
@@ -95,7 +99,9 @@ func (s *session) deliver(parts []*partition, reached func(step string) error) {
 		return
 	}
 	s.standstill(parts)
-	if s.take(s.commit(parts, false)) && s.take(reached("committed")) {
+	reported := s.take(s.report(parts))
+	s.holdBack(parts)
+	if reported && s.take(reached("committed")) {
 		for _, p := range parts {
 			if p.owesK() {
 				s.take(p.flush())

@@ -43,6 +43,9 @@ type Options struct {
 	// Hooks and mechanisms are used by one client after another.
 	Client []kgo.Opt
 
+	// Commit says when Kafka hears of the positions. Defaults to CommitPerPoll().
+	Commit CommitStrategy
+
 	// Concurrency is how many records of a partition may be handled at the same
 	// time, for slow calls to other systems: those of one key, and copies of one
 	// message, one after the other, in offset order; those without a key in any
@@ -92,6 +95,12 @@ type Options struct {
 
 	// MaxPollRecords bounds the records of one poll. Defaults to 500.
 	MaxPollRecords int
+
+	// MaxUncommitted is how many offsets of a partition may lie above what Kafka
+	// knows, when it takes no commits: then the partition pauses until it does. They
+	// are safe in the store; the bound is on what another instance would repeat.
+	// Those of one poll may exceed it. Defaults to 100,000; -1 is no bound.
+	MaxUncommitted int
 
 	// MissingID is what happens to a record without an ID. Defaults to
 	// MissingIDStop.
@@ -161,6 +170,10 @@ func (o *Options) withDefaults() Options {
 	}
 	c.MaxPending = cmp.Or(c.MaxPending, 10_000)
 	c.MaxPollRecords = cmp.Or(c.MaxPollRecords, 500)
+	if c.Commit.kind == commitPerRecord {
+		c.MaxPollRecords = 1
+	}
+	c.MaxUncommitted = cmp.Or(c.MaxUncommitted, 100_000)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
 	if c.Window.IsZero() {
 		c.Window = window.Day
@@ -212,6 +225,11 @@ func (o *Options) validate() error {
 	for reason, action := range unknowns(o.Unknown) {
 		wrong(action > store.Drop, "Unknown.%s is %d; give store.Accept, store.DeadLetter or store.Drop", reason, action)
 	}
+	wrong(o.MaxUncommitted < -1, "MaxUncommitted is %d; give a positive number, 0 for 100,000, or -1 for no bound",
+		o.MaxUncommitted)
+	wrong(o.Commit.kind == commitPerRecord && o.Concurrency > 1,
+		"Concurrency is %d with CommitPerRecord, whose polls bring one record; leave one of them out", o.Concurrency)
+	errs = append(errs, o.Commit.validate())
 	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
 	return errors.Join(errs...)
 }

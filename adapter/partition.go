@@ -32,6 +32,7 @@ type partition struct {
 	sent    uint64  // up to this batch all outputs are acknowledged
 	settled uint64  // up to this batch the store knows that
 
+	known     int64           // the offset that Kafka had at the start
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)

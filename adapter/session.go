@@ -36,6 +36,7 @@ type session struct {
 
 	committed *kmsg.OffsetFetchResponse // what the coordinator said last; of the assigning goroutine
 
+	commits    commits
 	progressed bool // something was decided
 	closing    bool // the last commit is done
 
@@ -161,6 +162,7 @@ func (s *session) finish() {
 // session that was fenced commits nothing.
 func (s *session) settle() {
 	parts := s.assigned()
+	s.take(s.land(true))
 	s.mu.Lock()
 	fenced := s.fenced
 	var died *crash
@@ -170,7 +172,7 @@ func (s *session) settle() {
 		return
 	}
 	if !fenced {
-		s.take(s.commit(parts, true))
+		s.take(s.commitFinally(parts))
 	}
 	if s.c.st.Err() == nil {
 		for _, p := range parts {

@@ -299,7 +299,7 @@ func (b *Batch) join(how join) {
 		if how == joinRebased {
 			v.m.first = b.head.clock.now
 		}
-		b.enter(v.id, v.m, v.older, b.head.clock.now)
+		b.give(v.id, v.m, v.older, b.head.clock.now)
 		b.size += markerBytes + len(v.id.text)
 	}
 	b.row.clear()
@@ -318,7 +318,7 @@ func (b *Batch) accept(id ident, o Position, s step, older int64) {
 	if len(b.row.list) > 0 && b.row.remove(id) {
 		b.rowChanged = true
 	}
-	b.enter(id, marker{c.seen(s), o}, older, c.now)
+	b.give(id, marker{c.seen(s), o}, older, c.now)
 }
 
 // SetPosition sets the next offset to decide: it passes records that are not

@@ -54,8 +54,8 @@ func (b *Batch) Foresee(rs []Record, leaves func(i int) bool) ([]*Tx, error) {
 // overlay holds markers that are only foreseen, over those of the index.
 type overlay map[string]marker
 
-// enter gives a marker to the index, or to the overlay while there is one.
-func (b *Batch) enter(id ident, m marker, older, now int64) {
+// give gives a marker to the index, or to the overlay while there is one.
+func (b *Batch) give(id ident, m marker, older, now int64) {
 	if b.over != nil {
 		b.over[string(id.text)] = m
 		return
