@@ -59,7 +59,7 @@ func (s *slow) begin(rec *Record, n int) {
 	if s.running == nil {
 		s.running = make(map[string]int)
 	}
-	for _, of := range []string{"key " + string(rec.Key), "id " + string(rec.ID)} {
+	for _, of := range []string{fmt.Sprint(rec.Partition, "key ", string(rec.Key)), fmt.Sprint(rec.Partition, "id ", string(rec.ID))} {
 		s.running[of] += n
 		if rec.Key != nil && s.running[of] > 1 {
 			panic("two at once of " + of)

@@ -47,6 +47,10 @@ var (
 	// topic that is deleted and recreated could not be told from the old one.
 	ErrNoTopicID = errors.New("adapter: the brokers give topics no IDs")
 
+	// ErrNotDeadLetter is returned by Redrive for a record that lacks what a dead
+	// letter says of itself.
+	ErrNotDeadLetter = errors.New("adapter: the record is no dead letter")
+
 	// ErrNotOfBatch is returned by BatchTx.Produce for a record that is none of the
 	// call, or when the call has ended.
 	ErrNotOfBatch = errors.New("adapter: the record of an output is none of the batch in hand")

@@ -1,0 +1,207 @@
+package adapter
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// RedriveConfig says which dead letters are fed back. Brokers and DeadLetterTopic
+// must be set.
+type RedriveConfig struct {
+	// Brokers are the addresses to begin with, host:port.
+	Brokers []string
+
+	// Client holds further settings of the Kafka client, such as TLS or SASL.
+	Client []kgo.Opt
+
+	// DeadLetterTopic is read, from where the group stands to the end that it has
+	// when Redrive begins.
+	DeadLetterTopic string
+
+	// Group is the consumer group that keeps how far the topic is fed back, and
+	// names the transactions. Defaults to "firstseen-redrive-" and the topic's name.
+	Group string
+}
+
+// Redrive feeds dead letters back, each once: to the end of the partition that its
+// record stood in, with the record's key, value and headers, and with
+// HeaderRedrive. A consumer handles it if no marker of its message stands, whatever
+// its age, and does not dead-letter it as Unknown again; in a group that handled
+// the message it is a duplicate (R7). Mend the cause first: what fails again is a
+// dead letter again, for the next Redrive.
+//
+// Records and the group's offsets go in one Kafka transaction each, so that a
+// Redrive that is cut short goes on by the next one, and repeats nothing for
+// readers of committed records, which every Consumer is. One at a time has a
+// group: a second one fences the first. Redrive returns how many records it fed
+// back; ErrNotDeadLetter for a record that is no dead letter, where it stops.
+func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) {
+	r, err := newRedriver(config)
+	if err != nil {
+		return 0, err
+	}
+	defer r.session.Close()
+	if err := r.until(ctx); err != nil {
+		return 0, err
+	}
+	for !r.done() && err == nil {
+		err = r.feed(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("adapter: redrive of %q, after %d dead letters: %w", r.topic, r.fed, err)
+	}
+	return r.fed, err
+}
+
+// redriver is a Redrive that runs.
+type redriver struct {
+	topic, group string
+	session      *kgo.GroupTransactSession
+	left         map[int32]int64 // where each partition ends, of those that are not at their end
+	fed          int64
+}
+
+func newRedriver(config *RedriveConfig) (*redriver, error) {
+	r := &redriver{topic: config.DeadLetterTopic, group: config.Group}
+	r.group = cmp.Or(r.group, "firstseen-redrive-"+r.topic)
+	if len(config.Brokers) == 0 || r.topic == "" {
+		return nil, errors.New("adapter: Brokers and DeadLetterTopic of a redrive must be set; " +
+			"give at least one host:port, and the topic of the dead letters")
+	}
+	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second)}, config.Client...)
+	session, err := kgo.NewGroupTransactSession(append(opts,
+		kgo.SeedBrokers(config.Brokers...),
+		kgo.ConsumerGroup(r.group),
+		kgo.InstanceID(r.group), // one that was killed is followed at once
+		kgo.TransactionalID(r.group),
+		kgo.ConsumeTopics(r.topic),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // by which the end is known
+		kgo.RequireStableFetchOffsets(),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0),
+	)...)
+	if err != nil {
+		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	r.session = session
+	return r, nil
+}
+
+// until finds out where the topic ends now, and which partitions are not there.
+func (r *redriver) until(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	adm := admin{kadm.NewClient(r.session.Client())}
+	if err := adm.checkTopics(within, []string{r.topic}); err != nil {
+		return err
+	}
+	starts, err := listed(adm.ListStartOffsets(within, r.topic))
+	if err != nil {
+		return unanswered("log starts", err)
+	}
+	ends, err := adm.stableEnds(within, []string{r.topic})
+	if err != nil {
+		return err
+	}
+	at, err := adm.FetchOffsets(kadm.RequireStable(within), r.group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // a new one
+		return unanswered("offsets of the group", err)
+	}
+	r.left = make(map[int32]int64)
+	for partition, end := range ends[r.topic] {
+		from := starts[r.topic][partition]
+		if o, ok := at.Lookup(r.topic, partition); ok {
+			from = max(from, o.At)
+		}
+		if from < end {
+			r.left[partition] = end
+		}
+	}
+	return nil
+}
+
+func (r *redriver) done() bool { return len(r.left) == 0 }
+
+// feed feeds back what one poll brings.
+func (r *redriver) feed(ctx context.Context) error {
+	polled := r.session.PollRecords(ctx, 500)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var errs []error
+	polled.EachError(func(_ string, partition int32, err error) {
+		errs = append(errs, fmt.Errorf("partition %d: %w", partition, err))
+	})
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := r.session.Begin(); err != nil {
+		return err
+	}
+	n, at := int64(0), make(map[int32]int64)
+	var bad error
+	failed := kgo.AbortingFirstErrPromise(r.session.Client())
+	polled.EachRecord(func(rec *kgo.Record) {
+		at[rec.Partition] = rec.Offset + 1
+		if rec.Attrs.IsControl() || bad != nil {
+			return
+		}
+		out, err := redrive(rec)
+		if bad = err; bad == nil {
+			n++
+			r.session.Produce(ctx, out, failed.Promise())
+		}
+	})
+	sent := errors.Join(bad, failed.Err())
+	took, err := r.session.End(context.WithoutCancel(ctx), kgo.TransactionEndTry(sent == nil))
+	if err = errors.Join(sent, err); err != nil || !took {
+		return err // not taken for a rebalance: it comes again
+	}
+	r.fed += n
+	for partition, offset := range at {
+		if end, ok := r.left[partition]; ok && offset >= end {
+			delete(r.left, partition)
+		}
+	}
+	return nil
+}
+
+// redrive returns the record that feeds a dead letter back.
+func redrive(dead *kgo.Record) (*kgo.Record, error) {
+	out := &kgo.Record{Key: dead.Key, Value: dead.Value}
+	origin, isDead := "", false
+	for _, h := range dead.Headers {
+		original, its := strings.CutPrefix(h.Key, HeaderOriginal)
+		switch {
+		case h.Key == HeaderTopic:
+			out.Topic = string(h.Value)
+		case h.Key == HeaderOrigin:
+			origin = string(h.Value)
+		case h.Key == HeaderError:
+			isDead = true
+		case its && HeaderPrefix+original == HeaderRedrive: // of a redrive before
+		case its:
+			out.Headers = append(out.Headers, kgo.RecordHeader{Key: HeaderPrefix + original, Value: h.Value})
+		case !strings.HasPrefix(h.Key, HeaderPrefix):
+			out.Headers = append(out.Headers, h)
+		}
+	}
+	at, ok := parseOrigin(origin)
+	if !ok || !isDead || out.Topic == "" || out.Topic == dead.Topic {
+		return nil, fmt.Errorf("%w: %s/%d@%d; give a topic that holds nothing else",
+			ErrNotDeadLetter, dead.Topic, dead.Partition, dead.Offset)
+	}
+	out.Partition = at.Partition
+	out.Headers = append(out.Headers, kgo.RecordHeader{Key: HeaderRedrive, Value: []byte(origin)})
+	return out, nil
+}
