@@ -143,9 +143,11 @@ func realRedrive(t *testing.T, w *world) {
 	require.NoError(t, w.consumer(w.poisoned()).Run(t.Context()))
 	require.Len(t, w.calls.take(), 400)
 	for _, want := range []int64{400, 0} {
+		begun := time.Now()
 		fed, err := w.redrive("")
 		require.NoError(t, err)
 		require.Equal(t, want, fed)
+		t.Log(time.Since(begun))
 	}
 	c := w.consumer(w.calls.handle)
 	require.NoError(t, c.Run(t.Context()))

@@ -23,9 +23,9 @@ type topicPartition struct {
 }
 
 // commit commits the positions of these partitions, each with its tag, and waits
-// for the answer. What it commits is L as the store has it, durable and with no output pending (R10). It returns an error
-// when the session or Run has to end. A commit whose fate is unknown is no
-// error: the next one is as high or higher.
+// for the answer. What it commits is L as the store has it, durable and with no
+// output pending (R10). It returns an error when the session or Run has to end. A
+// commit whose fate is unknown is no error: the next one is as high or higher.
 func (s *session) commit(parts []*partition, all bool) error {
 	o, err := s.offer(parts, all)
 	if err != nil || o == nil {

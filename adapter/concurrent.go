@@ -227,7 +227,7 @@ func (p *partition) remember(position int64, courses []*course) {
 			if p.ahead == nil {
 				p.ahead = make(map[int64]*course)
 			}
-			p.ahead[c.it.rec.Offset] = c
+			p.ahead[c.it.rec.Offset] = &course{end: c.end, outs: c.outs}
 		}
 	}
 }

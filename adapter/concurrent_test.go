@@ -59,7 +59,8 @@ func (s *slow) begin(rec *Record, n int) {
 	if s.running == nil {
 		s.running = make(map[string]int)
 	}
-	for _, of := range []string{fmt.Sprint(rec.Partition, "key ", string(rec.Key)), fmt.Sprint(rec.Partition, "id ", string(rec.ID))} {
+	at := fmt.Sprint(rec.Partition)
+	for _, of := range []string{at + " key " + string(rec.Key), at + " id " + string(rec.ID)} {
 		s.running[of] += n
 		if rec.Key != nil && s.running[of] > 1 {
 			panic("two at once of " + of)
@@ -457,8 +458,9 @@ func TestHandlers_DecideAlike(t *testing.T) {
 				}
 				status := w.status()
 				status.Sequence, status.Segments, status.Sealed, status.Committed = 0, 0, 0, nil
-				status.Position.TopicID, status.Counts = store.ID{}, store.Counts{} // a cluster of its own, and counts of an opening
-				status.Fingerprint, status.Pending, status.Markers = 0, 0, 0 // those that have expired go by batches
+				// A cluster of its own, counts of an opening, and markers that expire by batches.
+				status.Position.TopicID, status.Counts = store.ID{}, store.Counts{}
+				status.Fingerprint, status.Pending, status.Markers = 0, 0, 0
 				outcomes = append(outcomes, outcome{w.outputs(outTopic), w.outputs(deadTopic), total, status})
 			})
 		}

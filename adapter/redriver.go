@@ -44,14 +44,32 @@ type RedriveConfig struct {
 // group: a second one fences the first. Redrive returns how many records it fed
 // back; ErrNotDeadLetter for a record that is no dead letter, where it stops.
 func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) {
-	r, err := newRedriver(config)
-	if err != nil {
+	r := &redriver{topic: config.DeadLetterTopic, group: config.Group}
+	r.group = cmp.Or(r.group, "firstseen-redrive-"+r.topic)
+	if len(config.Brokers) == 0 || r.topic == "" {
+		return 0, errors.New("adapter: Brokers and DeadLetterTopic of a redrive must be set; " +
+			"give at least one host:port, and the topic of the dead letters")
+	}
+	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second)}, config.Client...)
+	opts = append(opts, kgo.SeedBrokers(config.Brokers...))
+	if err := r.until(ctx, opts); err != nil || r.done() {
 		return 0, err
+	}
+	r.session, err = kgo.NewGroupTransactSession(append(opts,
+		kgo.ConsumerGroup(r.group),
+		kgo.InstanceID(r.group), // one that was killed is followed at once
+		kgo.TransactionalID(r.group),
+		kgo.ConsumeTopics(r.topic),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // by which the end is known
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0),
+	)...)
+	if err != nil {
+		return 0, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
 	}
 	defer r.session.Close()
-	if err := r.until(ctx); err != nil {
-		return 0, err
-	}
 	for !r.done() && err == nil {
 		err = r.feed(ctx)
 	}
@@ -69,39 +87,16 @@ type redriver struct {
 	fed          int64
 }
 
-func newRedriver(config *RedriveConfig) (*redriver, error) {
-	r := &redriver{topic: config.DeadLetterTopic, group: config.Group}
-	r.group = cmp.Or(r.group, "firstseen-redrive-"+r.topic)
-	if len(config.Brokers) == 0 || r.topic == "" {
-		return nil, errors.New("adapter: Brokers and DeadLetterTopic of a redrive must be set; " +
-			"give at least one host:port, and the topic of the dead letters")
-	}
-	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second)}, config.Client...)
-	session, err := kgo.NewGroupTransactSession(append(opts,
-		kgo.SeedBrokers(config.Brokers...),
-		kgo.ConsumerGroup(r.group),
-		kgo.InstanceID(r.group), // one that was killed is followed at once
-		kgo.TransactionalID(r.group),
-		kgo.ConsumeTopics(r.topic),
-		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // by which the end is known
-		kgo.RequireStableFetchOffsets(),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(0),
-	)...)
-	if err != nil {
-		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
-	}
-	r.session = session
-	return r, nil
-}
-
 // until finds out where the topic ends now, and which partitions are not there.
-func (r *redriver) until(ctx context.Context) error {
+func (r *redriver) until(ctx context.Context, opts []kgo.Opt) error {
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	defer cl.Close()
 	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	adm := admin{kadm.NewClient(r.session.Client())}
+	adm := admin{kadm.NewClient(cl)}
 	if err := adm.checkTopics(within, []string{r.topic}); err != nil {
 		return err
 	}
@@ -113,8 +108,8 @@ func (r *redriver) until(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at, err := adm.FetchOffsets(kadm.RequireStable(within), r.group)
-	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // a new one
+	at, err := adm.stableOffsets(within, r.group)
+	if err != nil {
 		return unanswered("offsets of the group", err)
 	}
 	r.left = make(map[int32]int64)
@@ -128,6 +123,23 @@ func (r *redriver) until(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// stableOffsets returns the offsets of a group, none for a new one. Those that a
+// transaction is about to settle are waited for.
+func (a admin) stableOffsets(ctx context.Context, group string) (kadm.OffsetResponses, error) {
+	for failures := 0; ; failures++ {
+		at, err := a.FetchOffsets(kadm.RequireStable(ctx), group)
+		if err == nil {
+			err = at.Error()
+		}
+		switch {
+		case err == nil, errors.Is(err, kerr.GroupIDNotFound):
+			return at, nil
+		case !passes(err) && !errors.Is(err, kerr.UnstableOffsetCommit) || !wait(ctx, backOff(failures)):
+			return nil, err
+		}
+	}
 }
 
 func (r *redriver) done() bool { return len(r.left) == 0 }
