@@ -140,17 +140,19 @@ func realRedrive(t *testing.T, w *world) {
 	for p := range int32(4) {
 		w.produce(p, append(ids("bad", 100), ids("a", 100)...)...)
 	}
+	begun := time.Now()
 	require.NoError(t, w.consumer(w.poisoned()).Run(t.Context()))
+	t.Log("died", time.Since(begun))
 	require.Len(t, w.calls.take(), 400)
 	for _, want := range []int64{400, 0} {
-		begun := time.Now()
 		fed, err := w.redrive("")
 		require.NoError(t, err)
 		require.Equal(t, want, fed)
-		t.Log(time.Since(begun))
 	}
+	t.Log("redriven", time.Since(begun))
 	c := w.consumer(w.calls.handle)
 	require.NoError(t, c.Run(t.Context()))
+	t.Log("handled", time.Since(begun))
 	for id, n := range w.calls.count() {
 		require.True(t, strings.HasPrefix(id, "bad"))
 		require.Equal(t, 4, n)

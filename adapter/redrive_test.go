@@ -90,11 +90,14 @@ func TestRedrive_UnknownIsAccepted(t *testing.T) {
 		w.kafka.Produce(t, late)
 		require.NoError(t, w.run())
 		require.Equal(t, ids("a", 10), w.calls.take())
+		clock := w.status().Clock
+		time.Sleep(5 * time.Minute)
 		for range 2 {
 			_, err := w.redrive("")
 			require.NoError(t, err)
 			require.NoError(t, w.run())
 		}
+		require.Equal(t, clock, w.status().Clock)
 		require.Equal(t, []string{"late"}, w.calls.take())
 		require.Len(t, w.kafka.ReadAll(t, deadTopic)[0], 1)
 	})

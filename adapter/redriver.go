@@ -83,7 +83,7 @@ func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) 
 type redriver struct {
 	topic, group string
 	session      *kgo.GroupTransactSession
-	left         map[int32]int64 // where each partition ends, of those that are not at their end
+	left         map[int32]int64 // where each partition ends of which something is left
 	fed          int64
 }
 
@@ -108,28 +108,38 @@ func (r *redriver) until(ctx context.Context, opts []kgo.Opt) error {
 	if err != nil {
 		return err
 	}
-	at, err := adm.stableOffsets(within, r.group)
+	r.left = ends[r.topic]
+	for partition, start := range starts[r.topic] {
+		r.reached(partition, start)
+	}
+	return r.look(within, adm)
+}
+
+// look asks how far the group is.
+func (r *redriver) look(ctx context.Context, adm admin) error {
+	at, err := adm.stableOffsets(ctx, r.group, r.topic)
 	if err != nil {
 		return unanswered("offsets of the group", err)
 	}
-	r.left = make(map[int32]int64)
-	for partition, end := range ends[r.topic] {
-		from := starts[r.topic][partition]
-		if o, ok := at.Lookup(r.topic, partition); ok {
-			from = max(from, o.At)
-		}
-		if from < end {
-			r.left[partition] = end
-		}
+	for partition, o := range at[r.topic] {
+		r.reached(partition, o.At)
 	}
 	return nil
 }
 
-// stableOffsets returns the offsets of a group, none for a new one. Those that a
-// transaction is about to settle are waited for.
-func (a admin) stableOffsets(ctx context.Context, group string) (kadm.OffsetResponses, error) {
+// reached notes that a partition is fed back up to an offset.
+func (r *redriver) reached(partition int32, offset int64) {
+	if end, ok := r.left[partition]; ok && offset >= end {
+		delete(r.left, partition)
+	}
+}
+
+// stableOffsets returns the offsets of a group in a topic, none for a new one. Those
+// that a transaction is about to settle are waited for: of a topic that is not named
+// Kafka leaves them out.
+func (a admin) stableOffsets(ctx context.Context, group, topic string) (kadm.OffsetResponses, error) {
 	for failures := 0; ; failures++ {
-		at, err := a.FetchOffsets(kadm.RequireStable(ctx), group)
+		at, err := a.FetchOffsetsForTopics(kadm.RequireStable(ctx), group, topic)
 		if err == nil {
 			err = at.Error()
 		}
@@ -146,9 +156,14 @@ func (r *redriver) done() bool { return len(r.left) == 0 }
 
 // feed feeds back what one poll brings.
 func (r *redriver) feed(ctx context.Context) error {
-	polled := r.session.PollRecords(ctx, 500)
-	if ctx.Err() != nil {
+	within, cancel := context.WithTimeout(ctx, startTimeout/10)
+	defer cancel()
+	polled := r.session.PollRecords(within, 500)
+	switch {
+	case ctx.Err() != nil:
 		return ctx.Err()
+	case within.Err() != nil: // perhaps somebody else is there already
+		return r.look(ctx, admin{kadm.NewClient(r.session.Client())})
 	}
 	var errs []error
 	polled.EachError(func(_ string, partition int32, err error) {
@@ -181,9 +196,7 @@ func (r *redriver) feed(ctx context.Context) error {
 	}
 	r.fed += n
 	for partition, offset := range at {
-		if end, ok := r.left[partition]; ok && offset >= end {
-			delete(r.left, partition)
-		}
+		r.reached(partition, offset)
 	}
 	return nil
 }
