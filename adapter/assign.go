@@ -81,7 +81,7 @@ func (s *session) assign(
 	if err := each(order, func(i int) error { return parts[i].begin(ctx, plans[i]) }); err != nil {
 		return nil, nil, err
 	}
-	if err := s.send(parts); err != nil {
+	if err := s.sendStored(parts); err != nil {
 		return nil, nil, err
 	}
 	for _, p := range parts {

@@ -27,15 +27,21 @@ type topicPartition struct {
 // output pending (R10). It returns an error when the session or Run has to end. A
 // commit whose fate is unknown is no error: the next one is as high or higher.
 func (s *session) commit(parts []*partition, all bool) error {
+	var refused error
+	if all && s.txn != nil {
+		if refused = s.transact(parts); isAgain(refused) || isCrash(refused) {
+			return refused
+		}
+	}
 	o, err := s.offer(parts, all)
 	if err != nil || o == nil {
-		return err
+		return errors.Join(refused, err)
 	}
 	answers, err := s.commitSync(o.at, o.sent)
 	if err != nil {
 		return err
 	}
-	return s.accepted(o, answers)
+	return errors.Join(refused, s.accepted(o, answers))
 }
 
 // offered are the positions of one commit.
@@ -56,7 +62,7 @@ func (s *session) offer(parts []*partition, all bool) (*offered, error) {
 		if !p.out.empty() || !all && !p.moved() {
 			continue
 		}
-		tag, err := p.tag()
+		tag, err := p.tag(p.sent)
 		if err != nil {
 			return nil, err
 		}
@@ -164,8 +170,9 @@ func answersOf(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) m
 	return answers
 }
 
-// tag returns what goes with the partition's offset into Kafka.
-func (p *partition) tag() (string, error) {
+// tag returns what goes with the partition's offset into Kafka: among other things
+// up to which batch the outputs are acknowledged, or in the same transaction.
+func (p *partition) tag(sent uint64) (string, error) {
 	status, err := p.ns.Status()
 	if err != nil {
 		return "", err
@@ -177,7 +184,7 @@ func (p *partition) tag() (string, error) {
 		OpenID:   st.OpenID(),
 		TopicID:  p.log,
 		Rewind:   status.Rewind,
-		Sequence: p.sent,
+		Sequence: sent,
 		Clock:    millis(status.Clock),
 		Forgets:  status.Forgets,
 		Skipped:  kept.ranges(),

@@ -41,7 +41,7 @@
 //	            at the store's position, and Kafka's records below are replays.
 //
 // So state is exactly once, outputs are at least once under an ID that does not
-// change, and calls to other systems are repeated only when the process dies
+// change, or exactly once in transactions (below), and calls to other systems are repeated only when the process dies
 // between the call and (1), or the batch fails there.
 //
 // # Failures
@@ -100,6 +100,43 @@
 // repeat that takes over without it. When Kafka takes no offsets, a partition goes on
 // for MaxUncommitted of them, and then pauses. The last commit, of a Run or of a
 // partition that is revoked, has 15 seconds of its own and is made again within them.
+//
+// # Transactions
+//
+// With Options.Transactional, steps (2) and (3) are one Kafka transaction: it holds
+// the outputs of every durable batch whose outputs Kafka does not have, and for each
+// partition the store's position with the tag. A reader with the isolation level
+// read_committed sees each output once, together with the others of its batch, and
+// in order. The local batch is durable before the transaction begins, so the store
+// leads here, too. While more records are there already, the transaction grows by
+// them, for a tenth of a second or until half of MaxPending is reached; when there
+// are none it is sent at once.
+//
+//	Kafka          adapter
+//	  |      (1)      |  the batches are durable
+//	  |<--------------|  outputs
+//	  |<--------------|  positions and tags
+//	  |      (2)      |
+//	  |<--------------|  end: commit
+//	  |      (3)      |
+//
+// What a crash leaves:
+//
+//	(1) to (2)  the outputs pending, as ever. The next session takes over the ID of
+//	            the transaction, which aborts it, and sends them as they were staged.
+//	(2) to (3)  the one or the other: the transaction is whole in Kafka, or aborted as
+//	            above. Its end is waited for when its ID is taken over, and then the
+//	            tag of the group's offset says which batches it held.
+//	after (3)   all of it.
+//
+// The transactional ID is made of the group and the store's ID, so a second process
+// with the same store cannot go on beside the first: the one that came later fences
+// the other, which ends its session. A transaction that Kafka did not take is
+// aborted, and sent again without the partitions whose topic is away; where an
+// output is refused for good, those beside it are tried in ever smaller parts until
+// it is found. Transactions of brokers older than Kafka 4.0, or whose feature
+// transaction.version is below 2, can be torn by Kafka itself when a request is
+// late (KIP-890); that is logged when a session begins.
 //
 // # Where a partition starts
 //

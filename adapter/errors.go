@@ -59,8 +59,9 @@ var (
 	// wall clock that Kafka would refuse the record.
 	ErrOutputAhead = errors.New("adapter: the time of an output lies too far ahead")
 
-	// ErrOutputRefused is returned by Run when Kafka refuses a staged output
-	// for good. It stays pending, and the offset of its record is not committed.
+	// ErrOutputRefused is returned by Run, or is why a partition is paused, when
+	// Kafka refuses a staged output for good: see Options.OnFailure. The output stays
+	// pending, and the offset of its record is not committed.
 	ErrOutputRefused = errors.New("adapter: kafka refuses an output")
 
 	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger
@@ -80,6 +81,11 @@ var (
 
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
+
+	// ErrTransactionRefused is returned by Run when Kafka refuses transactions for
+	// a reason that does not end by itself, such as a missing permission. What was
+	// handled is safe in the store, its outputs pending.
+	ErrTransactionRefused = errors.New("adapter: kafka refuses the transaction")
 
 	// ErrUncommitted is why a partition is paused whose offsets Kafka does not take;
 	// it goes on by itself when it has them.

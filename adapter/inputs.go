@@ -116,7 +116,8 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		FreshState: o.FreshState,
 		Start:      o.Start,
 
-		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
+		Transactional: o.Transactional,
+		OnGap:         o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
 	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
 		&store.NamespaceOptions{IDSource: o.ID.Name(), Unknown: o.unknownPolicy(), Window: o.Window})

@@ -50,7 +50,10 @@ func (s *session) pollRecords() kgo.Fetches {
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
 	wait := s.patience()
-	if s.c.opts.UntilEnd {
+	switch {
+	case s.growing():
+		wait = growWait
+	case s.c.opts.UntilEnd && (wait == 0 || wait > idle):
 		wait = idle
 	}
 	if wait > 0 {
@@ -78,7 +81,9 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 		return
 	}
 	s.progressed = true
-	s.deliver(parts, s.reached)
+	if !s.grows(parts) {
+		s.deliver(parts, s.reached)
+	}
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
@@ -95,12 +100,13 @@ func (s *session) quiet() {
 func (s *session) deliver(parts []*partition, reached func(step string) error) {
 	parts = s.withOwing(parts)
 	sent := s.send(parts)
-	if !s.take(reached("sent")) {
+	if isAgain(sent) || isCrash(sent) || !s.take(reached("sent")) {
+		s.take(sent)
 		return
 	}
 	s.standstill(parts)
 	reported := s.take(s.report(parts))
-	s.holdBack(parts)
+	s.holdBack(s.assigned())
 	if reported && s.take(reached("committed")) {
 		for _, p := range parts {
 			if p.owesK() {
@@ -233,6 +239,11 @@ type crash struct{ err error }
 
 func (c *crash) Error() string { return c.err.Error() }
 func (c *crash) Unwrap() error { return c.err }
+
+func isCrash(err error) bool {
+	var c *crash
+	return errors.As(err, &c)
+}
 
 // checkEnd ends the session when all partitions have reached the end. A poll was
 // quiet when it brought no records.

@@ -40,7 +40,8 @@ type Options struct {
 
 	// Client holds further settings of the Kafka client, such as TLS, SASL or
 	// a session time-out. Those that the adapter sets itself are refused.
-	// Hooks and mechanisms are used by one client after another.
+	// Hooks and mechanisms are used by one client after another, and with
+	// Transactional by two at once.
 	Client []kgo.Opt
 
 	// Commit says when Kafka hears of the positions. Defaults to CommitPerPoll().
@@ -111,7 +112,9 @@ type Options struct {
 	// marker. It shows what would be dropped before anything is.
 	Observe bool
 
-	// OnFailure is what happens to a record whose handler fails again and again.
+	// OnFailure is what happens to a record whose handler fails again and again, and
+	// to a staged output that Kafka refuses for good after all: under
+	// FailureDeadLetter that output goes to DeadLetterTopic, see HeaderRefused.
 	// Defaults to FailureStop.
 	OnFailure OnFailure
 
@@ -142,6 +145,16 @@ type Options struct {
 
 	// Topics are the topics to consume, by name.
 	Topics []string
+
+	// Transactional sends outputs and offsets in one Kafka transaction: readers with
+	// the isolation level read_committed see each output exactly once, together with
+	// the state (R12). See "Transactions" on the package page. Other readers see
+	// those of aborted transactions as well. A transaction that takes longer than
+	// TransactionTimeout, 60 s unless Client says otherwise, is aborted by Kafka;
+	// it holds the outputs of MaxPending and of one poll at most, for each
+	// partition. Where Kafka has access lists, the transactional ID needs WRITE: it
+	// begins with "firstseen-", the group and "-".
+	Transactional bool
 
 	// Unknown is what happens to records of which the store cannot know whether a
 	// copy was handled, for each reason (R4). DeadLetter needs a DeadLetterTopic;
@@ -249,18 +262,24 @@ func (o *Options) clientOptions(st *store.Store, owned ...kgo.Opt) []kgo.Opt {
 // ownedOptions are the settings without which the law does not hold, apart from
 // the functions that a session adds.
 func (o *Options) ownedOptions(st *store.Store) []kgo.Opt {
-	return []kgo.Opt{
+	return append([]kgo.Opt{
 		kgo.SeedBrokers(o.Brokers...),
 		kgo.ConsumerGroup(o.Group),
 		kgo.ConsumeTopics(o.Topics...),
 		kgo.InstanceID(st.ID().String()),
 		kgo.Balancers(kgo.RangeBalancer()),
-		kgo.RebalanceTimeout(o.BatchTimeout + sendPatience + commitTimeout),
+		kgo.RebalanceTimeout(o.BatchTimeout + o.deliverTimeout()),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: a plan gives exact offsets
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	}, sendOptions()...)
+}
+
+// sendOptions are those of ownedOptions that are about outputs.
+func sendOptions() []kgo.Opt {
+	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // chosen when an output is staged
 		kgo.MaxBufferedRecords(math.MaxInt32),          // what is pending is bounded, and Produce must not block

@@ -32,6 +32,8 @@ type partition struct {
 	sent    uint64  // up to this batch all outputs are acknowledged
 	settled uint64  // up to this batch the store knows that
 
+	tries tries // of transactions with these outputs
+
 	known     int64           // the offset that Kafka had at the start
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag

@@ -27,6 +27,7 @@ type session struct {
 	cl     *kgo.Client
 	admin  admin
 	topics *outputTopics
+	txn    *transactions   // nil without Options.Transactional
 	work   context.Context // outlives the end of Run's context, for the shutdown time
 	until  offsets         // with UntilEnd
 
@@ -65,6 +66,11 @@ func newSession(work context.Context, c *Consumer, until offsets) *session {
 func (s *session) run(ctx context.Context) error {
 	s.poll, s.wake = context.WithCancel(ctx)
 	s.topics = &outputTopics{limits: &s.c.limits}
+	if err := s.beginTransactions(ctx); err != nil {
+		s.wake()
+		return err
+	}
+	defer s.txn.close()
 	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st,
 		kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch),
 		kgo.OnOffsetsFetched(s.onFetched),

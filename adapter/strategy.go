@@ -46,7 +46,8 @@ func CommitPerRecord() CommitStrategy { return CommitStrategy{kind: commitPerRec
 
 // CommitAsync commits after every poll without waiting for the answer. One commit
 // is under way at a time: what moves meanwhile goes with the next poll's, and so
-// does what failed. So no commit is overtaken by an older one.
+// does what failed. So no commit is overtaken by an older one. Under
+// Options.Transactional, what does not go with a transaction is waited for.
 func CommitAsync() CommitStrategy { return CommitStrategy{kind: commitAsync} }
 
 // CommitEvery commits when positions have moved by so many offsets in all
@@ -117,7 +118,7 @@ func (s *session) report(parts []*partition) error {
 	c.mu.Lock()
 	c.last = time.Now()
 	c.mu.Unlock()
-	if strategy.kind == commitAsync {
+	if strategy.kind == commitAsync && s.txn == nil { // it could overtake a transaction
 		return s.launch(parts)
 	}
 	return s.commit(parts, false)
