@@ -355,9 +355,13 @@ func TestConcurrency_CrashAnywhere(t *testing.T) {
 				w.kafka.Produce(t, keyed(fmt.Sprint(i%3), id))
 			}
 			s := &slow{takes: time.Millisecond}
+			w.opts.Transactional = step != "sent"
 			w.crashOnce(s.handle, step, 2)
 			require.NoError(t, w.consumer(s.handle).Run(t.Context()))
 			require.Len(t, w.outputs(outTopic), 7)
+			if w.opts.Transactional {
+				require.Len(t, w.kafka.ReadAll(t, outTopic)[0], 7)
+			}
 			repeated := 0
 			for _, n := range s.counts() {
 				repeated += n - 1

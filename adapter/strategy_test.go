@@ -298,6 +298,29 @@ func TestFault_E20_CommitsRefusedForHours(t *testing.T) {
 	}
 }
 
+// E20: a partition whose offsets are taken again goes on beside one that is never
+// quiet.
+func TestFault_E20_BesideABusyPartition(t *testing.T) {
+	inWorldOf(t, 2, func(t *testing.T, w *world) {
+		w.opts.MaxPollRecords, w.opts.MaxUncommitted = 5, 10
+		refused := w.kafka.Fake.Fault(kfake.Fault{
+			Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, Topic: topic,
+			Partitions: []int32{0}, Count: -1,
+		})
+		w.produce(0, ids("a", 30)...)
+		c, stop := w.start(w.calls.handle)
+		w.until(func() bool { return len(c.Paused()) == 1 })
+		refused.Remove()
+		for i := range 40 {
+			w.produce(1, ids("b", 40)[i])
+			time.Sleep(idle / 5)
+		}
+		require.Empty(t, c.Paused())
+		require.Equal(t, uint64(70), c.Stats().New)
+		require.NoError(t, stop())
+	})
+}
+
 // E20: with -1 there is no bound.
 func TestFault_E20_NoBound(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
