@@ -37,6 +37,10 @@ func (s *session) onAssigned(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
 	<-s.ready
+	if err := s.joined(); err != nil {
+		s.end(err)
+		return nil, err
+	}
 	parts, starts, err := s.assign(ctx, assigned)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -45,16 +49,18 @@ func (s *session) onAssigned(
 		s.end(err)
 		return nil, err
 	}
-	member, _ := s.cl.GroupMetadata()
 	s.mu.Lock()
-	s.member, s.had = member, true
-	for _, p := range parts {
+	s.had = true
+	lag := int64(0)
+	for _, p := range parts { // before the loop has them; it may be at work on others
 		s.parts[topicPartition{p.topic, p.number}] = p
+		lag += p.lag()
 	}
+	s.c.stats.partitions.Store(int64(len(s.parts)))
+	s.c.stats.lag.Add(lag)
 	if s.nudge != nil {
 		s.nudge() // there may be offsets to commit
 	}
-	s.measureLocked() // before the loop has them
 	s.mu.Unlock()
 	return starts, nil
 }
@@ -62,6 +68,7 @@ func (s *session) onAssigned(
 func (s *session) assign(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) ([]*partition, map[string]map[int32]kgo.Offset, error) {
+	assigned, standing := s.apart(assigned)
 	parts, plans, err := s.plans(ctx, assigned)
 	if err != nil {
 		return nil, nil, err
@@ -89,7 +96,7 @@ func (s *session) assign(
 			s.pause(p, ErrOutputsPending)
 		}
 	}
-	starts := make(map[string]map[int32]kgo.Offset)
+	starts := standing
 	for i, p := range parts {
 		p.alarm(plans[i])
 		if starts[p.topic] == nil {
@@ -98,4 +105,31 @@ func (s *session) assign(
 		starts[p.topic][p.number] = kgo.NewOffset().At(plans[i].Offset).WithEpoch(plans[i].Epoch)
 	}
 	return parts, starts, nil
+}
+
+// apart takes those partitions out of which a handler hangs, from an earlier
+// session. They fetch nothing, from any offset, until it has returned.
+func (s *session) apart(
+	assigned map[string]map[int32]kgo.Offset,
+) (flow, stand map[string]map[int32]kgo.Offset) {
+	flow, stand = make(map[string]map[int32]kgo.Offset), make(map[string]map[int32]kgo.Offset)
+	hung := s.c.hangs.standing()
+	for topic, numbers := range assigned {
+		for number, offset := range numbers {
+			to := flow
+			of := topicPartition{topic, number}
+			if hung[of] != nil {
+				to, offset = stand, kgo.NewOffset().At(0)
+				s.cl.PauseFetchPartitions(map[string][]int32{topic: {number}})
+				s.mu.Lock()
+				s.standing[of] = true
+				s.mu.Unlock()
+			}
+			if to[topic] == nil {
+				to[topic] = make(map[int32]kgo.Offset)
+			}
+			to[topic][number] = offset
+		}
+	}
+	return flow, stand
 }

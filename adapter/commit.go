@@ -27,6 +27,9 @@ type topicPartition struct {
 // output pending (R10). It returns an error when the session or Run has to end. A
 // commit whose fate is unknown is no error: the next one is as high or higher.
 func (s *session) commit(parts []*partition, all bool) error {
+	if !all && s.membership.joining.Load() {
+		return nil // it would wait for the group; what is kept flows on, and the next one carries it
+	}
 	var refused error
 	if all && s.txn != nil {
 		if refused = s.transact(parts); isAgain(refused) || isCrash(refused) {
@@ -114,9 +117,13 @@ func (s *session) commitSync(
 ) (map[topicPartition]error, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), s.commitTime())
 	defer cancel()
-	s.mu.Lock()
-	member := s.member
-	s.mu.Unlock()
+	if s.c.opts.pinned() {
+		return s.commitPinned(ctx, at, sent)
+	}
+	if !s.membership.awaitJoined(ctx) {
+		return nil, nil // the group has not let the member commit
+	}
+	member := s.memberID()
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		// kgo joins again by itself after it was fenced; what this session
 		// knows is of the member that it was assigned to.

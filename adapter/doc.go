@@ -154,6 +154,34 @@
 // such records are Unknown until it has seen a whole window, and Options.Unknown
 // says whether they are handled, kept aside or dropped.
 //
+// # Groups
+//
+// How partitions come to an instance:
+//
+//	Options.Balancer  who divides them, by which protocol: eager, cooperative
+//	                  (KIP-429), or the coordinator itself (KIP-848)
+//	static, dynamic   by default the member is static, with the store's ID as its
+//	                  instance ID: the instance is its disk. It does not leave the
+//	                  group when Run ends; a restart within the session time-out
+//	                  finds its partitions without a rebalance. Consumer.Leave says
+//	                  that it does not come back. Options.Dynamic leaves each time.
+//	Options.Pinned    these partitions, without a group: nothing is fenced, and the
+//	                  tag in the group's offset tells of a second instance
+//
+// A partition that a rebalance takes away is committed first; one that stays flows
+// on, unless the balancer is eager. A rebalance waits for the records in hand, not
+// for their batch; partitions that are added to a topic are read from their start.
+//
+// A member that Kafka has put out may not have heard of it. So a batch becomes
+// durable only when the group has vouched for the member within a second: it is
+// asked, which takes a millisecond or two, at most once a second. While the
+// coordinator does not answer, its last word counts for half the session time-out.
+//
+// A handler whose context has ended has five seconds to return. Then it is given
+// up: nothing of its batch is ever kept, the session ends, and its partition stands
+// with ErrHandlerHangs until it returns, while the others flow. Nothing can stop
+// it; a Run that ends over one says so.
+//
 // # Duplicates
 //
 // A duplicate is dropped. Options.Observe hands it to the handler instead, as a
@@ -174,14 +202,12 @@
 // from the store after a pause. A broker that is away is waited for. Run ends
 // when its context does, and in an error when going on would lose or double
 // something, or needs a decision: each names what happened, to what, and the
-// way out. The member is static, with the store's ID as its instance ID, and
-// does not leave the group: a restart finds its partitions without a rebalance.
+// way out.
 //
 // # Limits
 //
 // Markers and state do not follow a partition to another instance: markers are
 // not restored from the log in this release, so that a partition which moves has
-// a hole, and state is refused. One Consumer serves a group best. A handler that
-// hangs holds its partitions, since the client goes on telling the group that it
-// is alive. Copies in different partitions are not seen together.
+// a hole, and state is refused. One Consumer serves a group best. Copies in
+// different partitions are not seen together.
 package adapter

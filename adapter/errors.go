@@ -23,6 +23,11 @@ var (
 	// permission or a damaged batch.
 	ErrConsumeRefused = errors.New("adapter: kafka refuses to be read")
 
+	// ErrHandlerHangs is returned by Run when it ends and leaves a handler behind
+	// that did not return though its context had ended, and is why a partition is
+	// paused in which one hangs. Nothing of its batch is kept.
+	ErrHandlerHangs = errors.New("adapter: a handler does not return")
+
 	// ErrInUse is returned by Run when another Run in this process has the same
 	// store and group.
 	ErrInUse = errors.New("adapter: the store and the group are in use by another Run")
@@ -71,6 +76,11 @@ var (
 	// ErrOutputsPending is why a partition is paused whose outputs Kafka does not
 	// acknowledge; it goes on by itself when it has.
 	ErrOutputsPending = errors.New("adapter: outputs wait for kafka; mend their topic")
+
+	// ErrPinnedTwice is returned by Run in pinned mode when somebody else consumes
+	// a partition for the group, too: another store has committed its offset, or
+	// the group has members.
+	ErrPinnedTwice = errors.New("adapter: somebody else consumes a pinned partition")
 
 	// ErrProducerClosed is returned by a Producer that is closed, or about to be.
 	ErrProducerClosed = errors.New("adapter: the producer is closed")

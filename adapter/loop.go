@@ -33,7 +33,7 @@ func (s *session) loop(ctx context.Context) {
 			s.finish()
 			return
 		}
-		s.cl.AllowRebalance()
+		s.allowRebalance()
 	}
 }
 
@@ -53,7 +53,7 @@ func (s *session) pollRecords() kgo.Fetches {
 	switch {
 	case s.growing():
 		wait = growWait
-	case s.c.opts.UntilEnd && (wait == 0 || wait > idle):
+	case (s.c.opts.UntilEnd || s.isFenced()) && (wait == 0 || wait > idle):
 		wait = idle
 	}
 	if wait > 0 {
@@ -76,10 +76,15 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 	for i := range batches {
 		parts[i] = batches[i].p
 	}
-	decided := each(batches, func(b fetched) error { return b.p.decide(within, ctx, b.recs) })
+	run, cancel := s.giveWay(ctx)
+	defer cancel()
+	decided := each(batches, func(b fetched) error {
+		return b.p.guarded(within, func() error { return b.p.decide(within, run, b.recs) })
+	})
 	if !s.take(decided) {
 		return
 	}
+	parts = slices.DeleteFunc(parts, (*partition).givenUp)
 	s.progressed = true
 	if !s.grows(parts) {
 		s.deliver(parts, s.reached)
@@ -87,6 +92,7 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
+	s.take(s.hanging())
 	s.measure()
 }
 
@@ -218,7 +224,11 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fenced && s.reason == nil {
-		s.endLocked(&again{errors.New("the group lost this member")})
+		if s.lost {
+			s.endLocked(&again{errors.New("the group lost this member")})
+		}
+		s.lost = true // the next poll may tell why
+		return false
 	}
 	return s.reason == nil
 }
@@ -265,7 +275,7 @@ func (s *session) checkEnd(quiet bool) {
 		return
 	}
 	s.mu.Lock()
-	had := s.had
+	had := s.had && len(s.standing) == 0
 	s.mu.Unlock()
 	if had {
 		s.end(errDone)

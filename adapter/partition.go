@@ -2,8 +2,10 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -39,6 +41,8 @@ type partition struct {
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
 	unsure    bool            // K in the store is not of a commit of ours
+
+	batchState atomic.Int32 // what is to become of the batch that is being made
 
 	repeating bool // records are handled again, their outputs dropped (row 9)
 
@@ -102,6 +106,7 @@ func (p *partition) portion(recs []*kgo.Record) int {
 func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (whole bool, err error) {
 	w := &work{p: p, ctx: ctx, run: run}
 	next := p.next
+	p.beginBatch()
 	err = p.ns.Update(func(b *store.Batch) error {
 		w.b = b
 		items := p.extract(b.Position().Offset, recs, &w.count)
@@ -114,14 +119,14 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 			b.Remember(w.last.Offset, Fingerprint(w.last))
 		}
 		next = b.Position()
-		return p.s.reached("handled")
+		return errors.Join(p.mayCommit(), p.s.reached("handled"))
 	})
 	if err != nil {
 		return false, later(err)
 	}
 	p.durable(next, w.staged)
 	p.s.c.stats.add(w.count)
-	if w.cut && !p.repeating {
+	if (w.cut || run.Err() != nil) && !p.repeating {
 		p.s.refetch(p)
 	}
 	return !w.cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")

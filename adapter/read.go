@@ -13,7 +13,7 @@ import (
 // records of the first batches with a record at or above it, and the offset
 // after what was read: over gaps, aborted records and control records.
 func (p *partition) read(ctx context.Context, from int64) ([]*kgo.Record, int64, error) {
-	leader, _, err := p.s.cl.PartitionLeader(p.topic, p.number)
+	leader, err := p.s.leader(topicPartition{p.topic, p.number})
 	if err != nil {
 		return nil, 0, unanswered("leaders", err)
 	}

@@ -16,12 +16,13 @@ import (
 // refuseValue has a topic refuse batches that hold a record with this value.
 func (w *world) refuseValue(name, value string, err *kerr.Error, partitions ...int32) *kfake.FaultHandle {
 	w.Helper()
+	id := w.kafka.Fake.TopicInfo(name).TopicID
 	return w.kafka.Fake.Fault(kfake.Fault{
 		Keys: []kmsg.Key{kmsg.Produce}, Err: err, Topic: name, Partitions: partitions, Count: -1,
 		When: func(r kmsg.Request) bool {
 			for _, topic := range r.(*kmsg.ProduceRequest).Topics {
 				for _, p := range topic.Partitions {
-					if bytes.Contains(p.Records, []byte(value)) {
+					if (topic.Topic == name || topic.TopicID == id) && bytes.Contains(p.Records, []byte(value)) {
 						return true
 					}
 				}

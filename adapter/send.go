@@ -121,7 +121,12 @@ func (s *session) withOwing(parts []*partition) []*partition {
 	if len(s.owing) == 0 {
 		return parts
 	}
-	all := maps.Clone(s.owing)
+	all := make(map[*partition]bool, len(s.owing)+len(parts))
+	for p := range s.owing {
+		if s.parts[topicPartition{p.topic, p.number}] == p { // or it is about to be assigned
+			all[p] = true
+		}
+	}
 	for _, p := range parts {
 		all[p] = true
 	}

@@ -118,6 +118,9 @@ func (s *session) report(parts []*partition) error {
 	c.mu.Lock()
 	c.last = time.Now()
 	c.mu.Unlock()
+	if s.membership.joining.Load() {
+		return nil // it would wait for the group
+	}
 	if strategy.kind == commitAsync && s.txn == nil { // it could overtake a transaction
 		return s.launch(parts)
 	}

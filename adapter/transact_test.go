@@ -230,6 +230,7 @@ func TestFault_E03_RebalanceWhileATransactionGrows(t *testing.T) {
 			require.LessOrEqual(t, w.committedAt(p), w.position(p))
 		}
 		require.Greater(t, seen, 50)
+		require.True(t, w.committedAt(0) == w.position(0) || w.committedAt(1) == w.position(1), "of the one that went")
 		leave()
 		w.until(func() bool { return c.Stats().Outputs == 800 })
 		require.NoError(t, stop())
@@ -238,6 +239,29 @@ func TestFault_E03_RebalanceWhileATransactionGrows(t *testing.T) {
 		w.onceEach(outTopic, ids("a", 400))
 		w.settled(2, 400)
 	})
+}
+
+// What has grown when Run is to end is committed.
+func TestTransactions_EndWhileOneGrows(t *testing.T) {
+	for records := range uint64(5) {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.transactional(1)
+			w.opts.MaxPollRecords = 1
+			w.produce(0, ids("a", 100)...)
+			c, stop := w.start(func(ctx context.Context, tx *Tx, rec *Record) error {
+				time.Sleep(10 * time.Millisecond)
+				return forward(ctx, tx, rec)
+			})
+			for c.Stats().New < 12+records {
+				time.Sleep(time.Millisecond)
+			}
+			require.NoError(t, stop())
+			at := w.position(0)
+			require.Less(t, at, int64(100))
+			require.Equal(t, at, w.committedAt(0))
+			w.onceEach(outTopic, ids("a", int(at)))
+		})
+	}
 }
 
 // Dead letters and copies of duplicates go in the transaction of their records.

@@ -27,6 +27,7 @@ type relayFlags struct {
 	plain    bool // at least once, without transactions
 	settings []string
 	policies policyFlags
+	members  groupFlags
 }
 
 func newRelay() *cobra.Command {
@@ -57,6 +58,7 @@ func newRelay() *cobra.Command {
 	flags.BoolVar(&f.plain, "at-least-once", false,
 		"send without transactions: sooner to be seen, and once more after a crash")
 	f.policies.register(cmd)
+	f.members.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd
@@ -96,6 +98,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, f.policies.apply(o))
+	errs = append(errs, f.members.apply(o))
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
