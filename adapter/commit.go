@@ -22,23 +22,42 @@ type topicPartition struct {
 	number int32
 }
 
-// commit commits the positions of these partitions, each with its tag: those
-// that moved since Kafka acknowledged one, or all. What it commits is L as the
-// store has it, durable and with no output pending (R10). It returns an error
-// when the session or Run has to end. A commit whose fate is unknown is no
-// error: the next one is as high or higher.
+// commit commits the positions of these partitions, each with its tag, and waits
+// for the answer. What it commits is L as the store has it, durable and with no
+// output pending (R10). It returns an error when the session or Run has to end. A
+// commit whose fate is unknown is no error: the next one is as high or higher.
 func (s *session) commit(parts []*partition, all bool) error {
 	if !all && s.membership.joining.Load() {
 		return nil // it would wait for the group; what is kept flows on, and the next one carries it
 	}
-	var errs []error
+	var refused error
 	if all && s.txn != nil {
-		err := s.transact(parts)
-		if isAgain(err) || isCrash(err) {
-			return err
+		if refused = s.transact(parts); isAgain(refused) || isCrash(refused) {
+			return refused
 		}
-		errs = append(errs, err)
 	}
+	o, err := s.offer(parts, all)
+	if err != nil || o == nil {
+		return errors.Join(refused, err)
+	}
+	answers, err := s.commitSync(o.at, o.sent)
+	if err != nil {
+		return err
+	}
+	return errors.Join(refused, s.accepted(o, answers))
+}
+
+// offered are the positions of one commit.
+type offered struct {
+	parts   []*partition
+	at      map[string]map[int32]kgo.EpochOffset
+	sent    map[topicPartition]store.Committed
+	carried map[topicPartition]uint64
+}
+
+// offer returns the positions of these partitions that can be committed now: those
+// that moved since Kafka acknowledged one, or all; nil when there are none.
+func (s *session) offer(parts []*partition, all bool) (*offered, error) {
 	at := make(map[string]map[int32]kgo.EpochOffset)
 	sent := make(map[topicPartition]store.Committed)
 	carried := make(map[topicPartition]uint64)
@@ -48,7 +67,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 		}
 		tag, err := p.tag(p.sent)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if at[p.topic] == nil {
 			at[p.topic] = make(map[int32]kgo.EpochOffset)
@@ -59,19 +78,21 @@ func (s *session) commit(parts []*partition, all bool) error {
 		carried[key] = p.sent
 	}
 	if len(at) == 0 {
-		return errors.Join(errs...)
+		return nil, nil
 	}
-	answers, err := s.commitSync(at, sent)
-	if err != nil {
-		return err
-	}
-	for _, p := range parts {
+	return &offered{parts, at, sent, carried}, nil
+}
+
+// accepted takes over what Kafka answered to a commit.
+func (s *session) accepted(o *offered, answers map[topicPartition]error) error {
+	var errs []error
+	for _, p := range o.parts {
 		key := topicPartition{p.topic, p.number}
 		err, answered := answers[key]
 		switch {
 		case !answered:
 		case err == nil:
-			p.committed, p.carried, p.noted = sent[key], carried[key], false
+			p.committed, p.carried, p.noted = o.sent[key], o.carried[key], false
 		case endsSession(err):
 			errs = append(errs, &again{fmt.Errorf("the offset of %s/%d was not committed: %w", p.topic, p.number, err)})
 		case errors.Is(err, kerr.RebalanceInProgress), passes(err):
@@ -94,7 +115,7 @@ func (p *partition) moved() bool {
 func (s *session) commitSync(
 	at map[string]map[int32]kgo.EpochOffset, sent map[topicPartition]store.Committed,
 ) (map[topicPartition]error, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), commitTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), s.commitTime())
 	defer cancel()
 	if s.c.opts.pinned() {
 		return s.commitPinned(ctx, at, sent)

@@ -18,7 +18,8 @@ import (
 // returns nil, what it did to tx is kept together with the marker and the
 // position, all or nothing; an error or a panic leaves nothing of the record,
 // and it is called again (R7). Records of one partition come in offset order,
-// one at a time; those of different partitions side by side.
+// one at a time, unless Options.Concurrency says otherwise; those of different
+// partitions side by side.
 //
 // The context ends when the batch has run out of time, or when the shutdown
 // has; a handler that does not return then is given up, see ErrHandlerHangs. tx
@@ -37,6 +38,9 @@ type Record struct {
 
 	group  string
 	origin store.Position
+
+	batch *BatchTx // of a BatchHandler
+	tx    *Tx      // what it produces by in that call; nil when it has returned
 }
 
 // Token returns the idempotency token of the message for calls to other
@@ -54,6 +58,7 @@ func (r *Record) Token() string {
 type Consumer struct {
 	st      *store.Store
 	handler Handler
+	batch   BatchHandler // in the place of handler
 	opts    Options
 	stats   counters
 	limits  limits
@@ -73,28 +78,37 @@ type Consumer struct {
 // New returns a Consumer that keeps its markers, positions and state in st. It
 // starts nothing. The error names everything that is wrong with the options.
 func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
-	o := opts.withDefaults()
-	var errs []error
-	if st == nil {
-		errs = append(errs, errors.New("adapter: the store is nil; open one by store.Open"))
-	}
+	var wrong error
+	var outputs []string
 	if h == nil {
-		errs = append(errs, errors.New("adapter: the handler is nil; give one, or Forward"))
+		wrong = errors.New("adapter: the handler is nil; give one, or Forward")
+	} else if topic, ok := forwardTopic(h); ok {
+		outputs = append(outputs, topic)
 	}
-	errs = append(errs, o.validate())
-	if err := errors.Join(errs...); err != nil {
+	c, err := newConsumer(st, opts.withDefaults(), wrong, outputs...)
+	if err == nil {
+		c.handler = h
+	}
+	return c, err
+}
+
+// newConsumer returns a Consumer without a handler, or everything that is wrong:
+// what was found before, and with the options, or with the topics of outputs.
+func newConsumer(st *store.Store, o Options, wrong error, outputs ...string) (*Consumer, error) {
+	if st == nil {
+		wrong = errors.Join(errors.New("adapter: the store is nil; open one by store.Open"), wrong)
+	}
+	if err := errors.Join(wrong, o.validate()); err != nil {
 		return nil, err
 	}
-	if topic, ok := forwardTopic(h); ok {
-		errs = append(errs, o.checkLoop(topic))
-	}
-	for _, topic := range o.asideTopics() {
+	var errs []error
+	for _, topic := range append(outputs, o.asideTopics()...) {
 		errs = append(errs, o.checkLoop(topic))
 	}
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1}, nil
+	return &Consumer{st: st, opts: o, firstBatch: 1}, nil
 }
 
 // running are the Runs of this process: a use each.

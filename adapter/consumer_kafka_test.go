@@ -43,12 +43,16 @@ func onReal(t *testing.T, b *kafkatest.Broker, fn func(t *testing.T, w *world)) 
 func TestReal(t *testing.T) {
 	b := kafkatest.StartReal(t, 1)
 	for name, fn := range map[string]func(*testing.T, *world){
+		"batches":         realBatches,
+		"concurrency":     realConcurrency,
 		"crashes":         realCrashes,
 		"fenced":          realFenced,
 		"rebalance":       realRebalance,
 		"recreated":       realRecreated,
 		"operator resets": realReset,
+		"redrive":         realRedrive,
 		"retention":       realRetention,
+		"strategies":      realStrategies,
 		"broker restarts": func(t *testing.T, w *world) { realOutage(t, w, b) },
 	} {
 		t.Run(name, func(t *testing.T) { onReal(t, b, fn) })

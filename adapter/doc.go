@@ -65,6 +65,42 @@
 // the one before, up to MaxPollRecords: a record that kills the process every
 // time is soon the only one that is handled again.
 //
+// A dead letter comes back by [Redrive], or the command redrive, once its cause is
+// mended: to the end of the partition where its record stood. It is handled unless
+// a marker of its message stands, whatever its age (R7).
+//
+// # Batches
+//
+// A [BatchHandler] gets the new records of a partition that one poll brought in one
+// call, for sinks that take many rows at once: all are accepted, or none. Their
+// decisions are foreseen in offset order, the handler is called, and then the batch
+// takes them in. One that fails to its last attempt is halved:
+//
+//	[a b c d e P g h]  fails, to the last attempt
+//	[a b c d]          succeeds: what failed is in the other half
+//	[e P]              fails
+//	[e]                succeeds
+//	[P]                stands alone: attempts, then OnFailure
+//	[g h ..]           goes on, with what the poll brought
+//
+// # Side by side
+//
+// With Options.Concurrency, records of one partition are handled at the same time,
+// for slow calls to other systems: those of one key, and copies of one message, one
+// after the other. Decisions are taken in offset order before, the batch is committed
+// as a whole when all that were begun are settled, and such handlers have no state
+// (ErrNoState). What is handled above a record that is not waits in memory, and is
+// not handled again when the partition goes on; a process that dies repeats it.
+//
+// # When Kafka hears of it
+//
+// A [CommitStrategy] says when the group's offset follows: after every poll, after
+// every record, without waiting, or now and then. It changes nothing of what is
+// durable, nor of where this store goes on; it bounds what another instance would
+// repeat that takes over without it. When Kafka takes no offsets, a partition goes on
+// for MaxUncommitted of them, and then pauses. The last commit, of a Run or of a
+// partition that is revoked, has 15 seconds of its own and is made again within them.
+//
 // # Transactions
 //
 // With Options.Transactional, steps (2) and (3) are one Kafka transaction: it holds
@@ -173,6 +209,5 @@
 // Markers and state do not follow a partition to another instance: markers are
 // not restored from the log in this release, so that a partition which moves has
 // a hole, and state is refused. One Consumer serves a group best. Copies in
-// different partitions are not seen together. The handler of one partition is
-// called for one record at a time.
+// different partitions are not seen together.
 package adapter

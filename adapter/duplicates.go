@@ -24,8 +24,14 @@ const (
 // seesDuplicates tells whether something is to be done with duplicates.
 func (o *Options) seesDuplicates() bool { return o.Observe || o.DuplicatesTopic != "" }
 
-// call does with a record what is to be done inside its batch.
-func (p *partition) call(ctx context.Context, tx *Tx) error {
+// handles tells whether a record is handed to the handler.
+func (o *Options) handles(d store.Decision) bool {
+	return o.Observe || d.Verdict != store.Duplicate && d.Action != store.Drop && d.Action != store.DeadLetter
+}
+
+// call does with a record what is to be done inside its batch. h is called if it
+// is to be handled.
+func (p *partition) call(ctx context.Context, tx *Tx, h Handler) error {
 	o, d := &p.s.c.opts, tx.rec.Decision
 	if d.Verdict == store.Duplicate && o.DuplicatesTopic != "" {
 		if err := tx.duplicate(o.DuplicatesTopic); err != nil {
@@ -33,13 +39,13 @@ func (p *partition) call(ctx context.Context, tx *Tx) error {
 		}
 	}
 	switch {
-	case o.Observe:
-	case d.Verdict == store.Duplicate, d.Action == store.Drop:
-		return nil
+	case o.handles(d):
 	case d.Action == store.DeadLetter:
 		return p.unknown(tx)
+	default:
+		return nil
 	}
-	return p.s.c.handler(ctx, tx, tx.rec)
+	return h(ctx, tx, tx.rec)
 }
 
 // duplicate stages a copy of the record for the topic of duplicates.

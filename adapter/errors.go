@@ -44,9 +44,21 @@ var (
 	// be dead-lettered, when Options.DeadLetterTopic is empty.
 	ErrNoDeadLetterTopic = errors.New("adapter: no dead-letter topic is set; set Options.DeadLetterTopic")
 
+	// ErrNoState is wrapped by the RecordError of a record whose handler asked for
+	// state under Options.Concurrency: handlers that run side by side have none.
+	ErrNoState = errors.New("adapter: handlers that run side by side have no state")
+
 	// ErrNoTopicID is returned by Run when the brokers give topics no IDs: a
 	// topic that is deleted and recreated could not be told from the old one.
 	ErrNoTopicID = errors.New("adapter: the brokers give topics no IDs")
+
+	// ErrNotDeadLetter is returned by Redrive for a record that lacks what a dead
+	// letter says of itself.
+	ErrNotDeadLetter = errors.New("adapter: the record is no dead letter")
+
+	// ErrNotOfBatch is returned by BatchTx.Produce for a record that is none of the
+	// call, or when the call has ended.
+	ErrNotOfBatch = errors.New("adapter: the record of an output is none of the batch in hand")
 
 	// ErrOutputAhead is returned by Tx.Produce for a time so far ahead of the
 	// wall clock that Kafka would refuse the record.
@@ -84,6 +96,10 @@ var (
 	// a reason that does not end by itself, such as a missing permission. What was
 	// handled is safe in the store, its outputs pending.
 	ErrTransactionRefused = errors.New("adapter: kafka refuses the transaction")
+
+	// ErrUncommitted is why a partition is paused whose offsets Kafka does not take;
+	// it goes on by itself when it has them.
+	ErrUncommitted = errors.New("adapter: kafka takes no offsets; mend the coordinator of the group")
 
 	// ErrUnknownTopic is returned by Run when a topic to be consumed does not
 	// exist, and by Tx.Produce for an output to one that does not.

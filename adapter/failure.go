@@ -1,7 +1,6 @@
 package adapter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -25,23 +24,56 @@ const (
 type failed struct {
 	it       *item
 	err      error // the handler's last one
-	attempts int
-	missing  bool // it has no ID, and was not handled
+	attempts int   // 0: it was not handled
+	missing  bool  // it has no ID, and was not handled
 }
 
-// handle decides one record and, when it is to be handled, calls the handler
-// until it succeeds, its attempts or the batch's time are used up, or it says
-// what is to become of the record (R7). When it is not done, p.stopped or
-// p.failed say why, unless Run is to end. The error is one that undoes the batch.
-func (p *partition) handle(
-	ctx, run context.Context, b *store.Batch, it *item, count *tally,
-) (staged []*kgo.Record, done bool, err error) {
-	if gone, ok := p.unfit(it); ok {
-		return p.giveUp(b, gone, count)
+// fate is what becomes of a record that failed.
+type fate uint8
+
+const (
+	fateStop fate = iota
+	fatePause
+	fateDeadLetter
+	fateDiscard
+)
+
+// fateOf says what becomes of a record, by what its handler returned and by the
+// policies. It may add to the error why.
+func (p *partition) fateOf(gone *failed) fate {
+	o, kind := &p.s.c.opts, outcomeFailure
+	if gone.attempts > 0 {
+		kind = kindOf(gone.err)
 	}
-	deadline, _ := ctx.Deadline()
+	switch {
+	case kind == outcomeStop:
+		return fateStop
+	case kind == outcomeDiscard:
+		return fateDiscard
+	case p.repeating && !gone.missing:
+		gone.err = errors.Join(errHandledAgain, gone.err)
+		return fateStop
+	case kind == outcomeDeadLetter, gone.missing && o.MissingID == MissingIDDeadLetter,
+		!gone.missing && o.OnFailure == FailureDeadLetter:
+		return fateDeadLetter
+	case !gone.missing && o.OnFailure == FailurePause:
+		return fatePause
+	default:
+		return fateStop
+	}
+}
+
+// handle decides one record and, when it is to be handled, has do done until it
+// succeeds, its attempts or the batch's time are used up, or it says what is to
+// become of the record (R7). When it is not done, p.stopped or p.failed say why,
+// unless Run is to end. The error is one that undoes the batch.
+func (w *work) handle(it *item, do func(*Tx) error) (staged []*kgo.Record, done bool, err error) {
+	p := w.p
+	if gone, ok := p.unfit(it); ok {
+		return w.conclude(gone)
+	}
 	for attempts := 1; ; attempts++ {
-		staged, failure, err := p.attempt(ctx, b, it, count)
+		staged, failure, err := p.attempt(w.b, it, &w.count, do)
 		var unknown *unknownError
 		switch {
 		case err != nil:
@@ -52,30 +84,26 @@ func (p *partition) handle(
 			return staged, true, nil
 		}
 		p.s.c.stats.failures.Add(1)
-		gone := failed{it: it, err: failure, attempts: attempts}
-		kind := kindOf(failure)
-		if p.repeating && kind == outcomeDeadLetter {
-			kind, failure = outcomeStop, errors.Join(errHandledAgain, failure)
-		}
-		switch kind {
-		case outcomeStop:
-			p.stop(it.rec, failure)
+		if again, ended := w.again(failure, attempts, 0); ended {
 			return nil, false, nil
-		case outcomeDiscard:
-			err := p.discard(b, it, count)
-			return nil, err == nil, err
-		case outcomeDeadLetter:
-			return p.deadLetter(b, gone, count)
-		}
-		pause := pauseAfter(failure, attempts)
-		if lasting(failure) || attempts == p.s.c.opts.MaxAttempts ||
-			time.Until(deadline) < pause || !wait(run, pause) {
-			if run.Err() != nil {
-				return nil, false, nil
-			}
-			return p.giveUp(b, gone, count)
+		} else if !again {
+			return w.conclude(failed{it: it, err: failure, attempts: attempts})
 		}
 	}
+}
+
+// again pauses before what failed is done again, unless that is in vain, or
+// would end with less time than is to be spared. ended tells that Run is to end.
+func (w *work) again(failure error, attempts int, spared time.Duration) (again, ended bool) {
+	pause := pauseAfter(failure, attempts)
+	if kindOf(failure) != outcomeFailure || lasting(failure) || attempts == w.p.s.c.opts.MaxAttempts ||
+		w.left() < pause+spared {
+		return false, false
+	}
+	if !wait(w.run, pause) {
+		return false, true
+	}
+	return true, false
 }
 
 // unfit tells whether a record cannot be handled at all.
@@ -90,17 +118,16 @@ func (p *partition) unfit(it *item) (gone failed, unfit bool) {
 	return failed{it: it, err: err, missing: true}, true
 }
 
-// giveUp does with a record that failed what the policy says.
-func (p *partition) giveUp(
-	b *store.Batch, gone failed, count *tally,
-) (staged []*kgo.Record, done bool, err error) {
-	o := &p.s.c.opts
-	switch {
-	case p.repeating && !gone.missing:
-		p.stop(gone.it.rec, errors.Join(errHandledAgain, gone.err))
-	case gone.missing && o.MissingID == MissingIDDeadLetter, !gone.missing && o.OnFailure == FailureDeadLetter:
-		return p.deadLetter(b, gone, count)
-	case !gone.missing && o.OnFailure == FailurePause:
+// conclude does with a record that failed what its fate is.
+func (w *work) conclude(gone failed) (staged []*kgo.Record, done bool, err error) {
+	p := w.p
+	switch p.fateOf(&gone) {
+	case fateDiscard:
+		err := p.discard(w.b, gone.it, &w.count)
+		return nil, err == nil, err
+	case fateDeadLetter:
+		return p.deadLetter(w.b, gone, &w.count)
+	case fatePause:
 		p.failed = p.recordError(gone.it.rec, gone.err)
 	default:
 		p.stop(gone.it.rec, gone.err)

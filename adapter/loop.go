@@ -49,11 +49,15 @@ func (s *session) pollRecords() kgo.Fetches {
 	s.nudge = cancel
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
-	if s.growing() {
-		ctx, cancel = context.WithTimeout(ctx, growWait)
-		defer cancel()
-	} else if s.c.opts.UntilEnd || s.isFenced() || slices.ContainsFunc(s.assigned(), (*partition).moved) {
-		ctx, cancel = context.WithTimeout(ctx, idle)
+	wait := s.patience()
+	switch {
+	case s.growing():
+		wait = growWait
+	case (s.c.opts.UntilEnd || s.isFenced()) && (wait == 0 || wait > idle):
+		wait = idle
+	}
+	if wait > 0 {
+		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
 	return s.cl.PollRecords(ctx, s.c.opts.MaxPollRecords)
@@ -107,7 +111,9 @@ func (s *session) deliver(parts []*partition, reached func(step string) error) {
 		return
 	}
 	s.standstill(parts)
-	if s.take(s.commit(parts, false)) && s.take(reached("committed")) {
+	reported := s.take(s.report(parts))
+	s.holdBack(s.assigned())
+	if reported && s.take(reached("committed")) {
 		for _, p := range parts {
 			if p.owesK() {
 				s.take(p.flush())

@@ -49,6 +49,17 @@ type Options struct {
 	// Transactional by two at once.
 	Client []kgo.Opt
 
+	// Commit says when Kafka hears of the positions. Defaults to CommitPerPoll().
+	Commit CommitStrategy
+
+	// Concurrency is how many records of a partition may be handled at the same
+	// time, for slow calls to other systems: those of one key, and copies of one
+	// message, one after the other, in offset order; those without a key in any
+	// order. Decisions are as ever. Such handlers have no state (ErrNoState). What is handled above a
+	// record that is not done yet waits for it, in memory: if the process dies
+	// first, its calls are repeated. Defaults to 1.
+	Concurrency int
+
 	// DeadLetterTopic receives records that failed under FailureDeadLetter, or
 	// whose handler returned DeadLetter(err): as they are, with headers that say
 	// where they stood and why, see HeaderError. They leave no marker. It exists
@@ -96,6 +107,12 @@ type Options struct {
 
 	// MaxPollRecords bounds the records of one poll. Defaults to 500.
 	MaxPollRecords int
+
+	// MaxUncommitted is how many offsets of a partition may lie above what Kafka
+	// knows, when it takes no commits: then the partition pauses until it does. They
+	// are safe in the store; the bound is on what another instance would repeat.
+	// Those of one poll may exceed it. Defaults to 100,000; -1 is no bound.
+	MaxUncommitted int
 
 	// MissingID is what happens to a record without an ID. Defaults to
 	// MissingIDStop.
@@ -184,6 +201,10 @@ func (o *Options) withDefaults() Options {
 	}
 	c.MaxPending = cmp.Or(c.MaxPending, 10_000)
 	c.MaxPollRecords = cmp.Or(c.MaxPollRecords, 500)
+	if c.Commit.kind == commitPerRecord {
+		c.MaxPollRecords = 1
+	}
+	c.MaxUncommitted = cmp.Or(c.MaxUncommitted, 100_000)
 	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
 	if c.Window.IsZero() {
 		c.Window = window.Day
@@ -216,6 +237,7 @@ func (o *Options) validate() error {
 		"Topics names a topic twice: %s; name it once", strings.Join(o.Topics, ", "))
 	wrong(int(o.Balancer) >= len(balancers), "Balancer is %d; give one of the Balancer constants", o.Balancer)
 	wrong(o.BatchTimeout < 0, "BatchTimeout is %v; give a positive duration, or 0 for 5m", o.BatchTimeout)
+	wrong(o.Concurrency < 0, "Concurrency is %d; give a positive number, or 0 for one at a time", o.Concurrency)
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
 	wrong(o.MissingID > MissingIDDeadLetter,
@@ -238,6 +260,11 @@ func (o *Options) validate() error {
 	for reason, action := range unknowns(o.Unknown) {
 		wrong(action > store.Drop, "Unknown.%s is %d; give store.Accept, store.DeadLetter or store.Drop", reason, action)
 	}
+	wrong(o.MaxUncommitted < -1, "MaxUncommitted is %d; give a positive number, 0 for 100,000, or -1 for no bound",
+		o.MaxUncommitted)
+	wrong(o.Commit.kind == commitPerRecord && o.Concurrency > 1,
+		"Concurrency is %d with CommitPerRecord, whose polls bring one record; leave one of them out", o.Concurrency)
+	errs = append(errs, o.Commit.validate())
 	errs = append(errs, o.checkPinned())
 	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
 	return errors.Join(errs...)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kbin"
@@ -45,6 +46,8 @@ type Tx struct {
 	p      *partition
 	rec    *Record
 	staged []*kgo.Record
+	apart  bool        // what it produces is staged later, see course
+	ended  atomic.Bool // of one that is apart: its handler has returned
 }
 
 // Produce stages an output. It is sent when the batch is durable, and again
@@ -114,8 +117,18 @@ func (t *Tx) produce(
 		return fmt.Errorf("%w: %d bytes, topic %q allows %d; raise its max.message.bytes, "+
 			"or make the output smaller", ErrOutputTooLarge, size, out.Topic, limit.bytes)
 	}
-	if err := t.Tx.Stage(encodeOutput(staged)); err != nil {
-		return err
+	return t.keep(staged)
+}
+
+// keep stages an output that is ready.
+func (t *Tx) keep(staged *kgo.Record) error {
+	switch {
+	case t.ended.Load():
+		return store.ErrTxDone
+	case !t.apart:
+		if err := t.Tx.Stage(encodeOutput(staged)); err != nil {
+			return err
+		}
 	}
 	t.staged = append(t.staged, staged)
 	return nil

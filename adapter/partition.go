@@ -36,6 +36,7 @@ type partition struct {
 
 	tries tries // of transactions with these outputs
 
+	known     int64           // the offset that Kafka had at the start
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
@@ -44,6 +45,9 @@ type partition struct {
 	batchState atomic.Int32 // what is to become of the batch that is being made
 
 	repeating bool // records are handled again, their outputs dropped (row 9)
+
+	doubt int64             // records handled together failed, the last of them below this offset; 0: none did
+	ahead map[int64]*course // of records above L, by offset: they are handled, and wait for those before them
 
 	grown int   // how many records the next batch may hold
 	stamp stamp // of the newest record that has a time
@@ -78,52 +82,41 @@ func (p *partition) decide(ctx context.Context, run context.Context, recs []*kgo
 	p.fetch = recs[len(recs)-1].Offset + 1
 	p.watchStamps(recs)
 	for whole := true; whole && len(recs) > 0; {
-		n := min(len(recs), p.grown)
 		var err error
-		if whole, err = p.decideBatch(ctx, run, recs[:n]); err != nil {
+		if whole, err = p.decideBatch(ctx, run, recs[:p.portion(recs)]); err != nil {
 			return err
 		}
-		recs = recs[n:]
+		recs = recs[len(below(recs, p.next.Offset)):]
 		p.grown = min(2*p.grown, p.s.c.opts.MaxPollRecords)
 	}
 	return nil
 }
 
-// decideBatch takes records through one local batch. It returns false when it
-// did not come to their end.
+// portion returns how many of these records the next batch takes.
+func (p *partition) portion(recs []*kgo.Record) int {
+	n := min(len(recs), p.grown)
+	if below := len(below(recs, p.doubt)); below > 0 {
+		n = min(n, max(1, below/2))
+	}
+	return n
+}
+
+// decideBatch takes records through one local batch. It returns false when no
+// other one is to follow now.
 func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (whole bool, err error) {
-	var (
-		count  tally
-		staged []*output
-		next   = p.next
-		cut    bool
-	)
-	deadline, _ := ctx.Deadline()
-	half := p.s.c.opts.BatchTimeout / 2
+	w := &work{p: p, ctx: ctx, run: run}
+	next := p.next
 	p.beginBatch()
 	err = p.ns.Update(func(b *store.Batch) error {
-		items := p.extract(b.Position().Offset, recs, &count)
+		w.b = b
+		items := p.extract(b.Position().Offset, recs, &w.count)
 		prepare(b, items)
 		p.tell(b)
-		var last *kgo.Record
-		for i := range items {
-			if cut = run.Err() != nil || time.Until(deadline) < half || p.full(len(staged)); cut {
-				break
-			}
-			outs, done, err := p.handle(ctx, run, b, &items[i], &count)
-			if err != nil {
-				return err
-			}
-			if !done {
-				break
-			}
-			last = items[i].rec
-			for j, rec := range outs {
-				staged = append(staged, newOutput(rec, outputKey{b.Sequence(), last.Offset, j}))
-			}
+		if err := w.do(items); err != nil {
+			return err
 		}
-		if last != nil {
-			b.Remember(last.Offset, Fingerprint(last))
+		if w.last != nil {
+			b.Remember(w.last.Offset, Fingerprint(w.last))
 		}
 		next = b.Position()
 		return errors.Join(p.mayCommit(), p.s.reached("handled"))
@@ -131,12 +124,12 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 	if err != nil {
 		return false, later(err)
 	}
-	p.durable(next, staged)
-	p.s.c.stats.add(count)
-	if (cut || run.Err() != nil) && !p.repeating {
+	p.durable(next, w.staged)
+	p.s.c.stats.add(w.count)
+	if (w.cut || run.Err() != nil) && !p.repeating {
 		p.s.refetch(p)
 	}
-	return !cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")
+	return !w.cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")
 }
 
 // full tells whether the outputs that wait for Kafka, with some more, have
@@ -203,15 +196,15 @@ func (p *partition) durable(next store.Position, staged []*output) {
 	p.sent = max(p.sent, p.out.settled(p.batch))
 }
 
-// attempt decides and handles a record once. failure is what its handler
-// returned; err is what the store did.
+// attempt decides a record once, and has do done for it if it is to be handled.
+// failure is what that returned; err is what the store did.
 func (p *partition) attempt(
-	ctx context.Context, b *store.Batch, it *item, count *tally,
+	b *store.Batch, it *item, count *tally, do func(*Tx) error,
 ) (staged []*kgo.Record, failure, err error) {
 	r := p.recordOf(it)
 	call := func(stx *store.Tx) error {
 		tx := p.tx(stx, it)
-		failure = caught(func() error { return p.call(ctx, tx) })
+		failure = caught(func() error { return do(tx) })
 		staged = tx.staged
 		return failure
 	}
@@ -250,12 +243,17 @@ func (p *partition) attempt(
 	return staged, nil, nil
 }
 
-// recordOf is the record as the store decides it.
+// recordOf is the record as the store decides it. One that is redriven has no
+// time of its own (R7).
 func (p *partition) recordOf(it *item) store.Record {
-	return store.Record{ID: it.id, At: it.rec.Timestamp, Origin: store.Position{
+	r := store.Record{ID: it.id, At: it.rec.Timestamp, Redrives: redriven(it.rec), Origin: store.Position{
 		TopicID: p.log, Partition: p.number,
 		Offset: it.rec.Offset, LeaderEpoch: it.rec.LeaderEpoch,
 	}}
+	if !r.Redrives.IsZero() {
+		r.At = time.Time{}
+	}
+	return r
 }
 
 // tx is what a handler gets for a record.

@@ -37,6 +37,7 @@ type session struct {
 
 	committed *kmsg.OffsetFetchResponse // what the coordinator said last; of the assigning goroutine
 
+	commits    commits
 	progressed bool // something was decided
 	closing    bool // the last commit is done
 	lost       bool // the loop has seen that the member was lost
@@ -173,6 +174,7 @@ func (s *session) finish() {
 // group's offset may have been set back beside us; and tells the store what it
 // does not know. A session that was fenced commits nothing.
 func (s *session) settle(parts []*partition) {
+	s.take(s.land(true))
 	s.mu.Lock()
 	fenced := s.fenced
 	var died *crash
@@ -182,7 +184,7 @@ func (s *session) settle(parts []*partition) {
 		return
 	}
 	if !fenced {
-		s.take(s.commit(parts, true))
+		s.take(s.commitFinally(parts))
 	}
 	if s.c.st.Err() == nil {
 		for _, p := range parts {

@@ -32,6 +32,8 @@ type Batch struct {
 	size       int      // of what it keeps, see Size
 	ended      atomic.Bool
 	counts     counts
+	foreseen   bool    // wall stands still, see Foresee
+	over       overlay // of Foresee; nil but then
 
 	ready []ident  // of Prepare
 	raw   [][]byte // their IDs as they were given
@@ -105,35 +107,60 @@ func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (d Decision, err erro
 	case len(r.ID) == 0:
 		return Decision{}, ErrNoID
 	}
-	id, at := b.ident(r.ID)
-	if err := b.check(r.Origin); err != nil {
-		return Decision{}, err
-	}
-	t, before := millis(r.At), b.head.flow
-	s := b.move(t, r.Origin)
-	m, older, found, err := b.find(id, at, s)
+	before := b.head.flow
+	j, err := b.judge(r)
 	if err != nil {
-		b.head.flow = before
 		return Decision{}, err
 	}
-	d = decide(&b.head.clock, t, s, found, &m, b.head.cov, b.head.floor, b.n.rules.w)
-	if d.Verdict == Unknown {
-		d.Action = b.n.opts.Unknown.of(d.Reason)
-	}
+	d = j.decision
 	if fn != nil && (all || d.handled()) {
-		if err := b.call(r.Origin, &d, before, s, fn); err != nil {
+		if err := b.call(r.Origin, &d, before, j.step, fn); err != nil {
 			return d, err
 		}
 	}
-	b.settle(s, r.Origin)
+	b.settle(j.step, r.Origin)
 	switch {
 	case d.accepted():
-		b.accept(id, r.Origin, s, older)
+		b.accept(j.id, r.Origin, j.step, j.older)
 	case d.Verdict == Duplicate:
-		b.ages.add(b.head.clock.age(&m))
+		b.ages.add(b.head.clock.age(&j.marker))
 	}
-	b.counts.add(&d, s)
+	b.counts.add(&d, j.step)
 	return d, nil
+}
+
+// judged is a record that is decided, and has moved clock and coverage.
+type judged struct {
+	id       ident
+	step     step
+	marker   marker // of a Duplicate
+	older    int64
+	decision Decision
+}
+
+// judge decides a record that has an ID. After an error nothing has moved.
+func (b *Batch) judge(r Record) (j judged, err error) {
+	var at int
+	j.id, at = b.ident(r.ID)
+	if err := b.check(r.Origin); err != nil {
+		return j, err
+	}
+	t, before := millis(r.At), b.head.flow
+	j.step = b.move(t, r.Origin)
+	var found bool
+	j.marker, j.older, found, err = b.find(j.id, at, j.step)
+	if err != nil {
+		b.head.flow = before
+		return j, err
+	}
+	j.decision = decide(&b.head.clock, t, j.step, found, &j.marker, b.head.cov, b.head.floor, b.n.rules.w)
+	if j.decision.Verdict == Unknown {
+		j.decision.Action = b.n.opts.Unknown.of(j.decision.Reason)
+		if !r.Redrives.IsZero() && j.decision.Action == DeadLetter {
+			j.decision.Action = Accept
+		}
+	}
+	return j, nil
 }
 
 // Pass handles a record that has no ID (R14): it is not decided and leaves no
@@ -189,7 +216,7 @@ func (b *Batch) move(t int64, o Position) step {
 	if !b.head.hasPos && !o.IsZero() {
 		b.head.startAt(o)
 	}
-	if t > add(b.wall, b.n.rules.maxAhead) {
+	if !b.foreseen && t > add(b.wall, b.n.rules.maxAhead) {
 		b.wall = b.n.s.opts.Now().UnixMilli()
 	}
 	s := b.head.clock.move(t, b.wall, &b.n.rules)
@@ -209,7 +236,7 @@ func (b *Batch) find(id ident, at int, s step) (m marker, older int64, found boo
 		}
 		return v.m, v.older, true, nil
 	}
-	m, found, err = b.n.index.lookup(id, at)
+	m, found, err = b.known(id, at)
 	return m, m.first, found, err
 }
 
@@ -273,7 +300,7 @@ func (b *Batch) join(how join) {
 		if how == joinRebased {
 			v.m.first = b.head.clock.now
 		}
-		b.n.index.accept(v.id, v.m, v.older, b.head.clock.now)
+		b.give(v.id, v.m, v.older, b.head.clock.now)
 		b.size += markerBytes + len(v.id.text)
 	}
 	b.row.clear()
@@ -292,7 +319,7 @@ func (b *Batch) accept(id ident, o Position, s step, older int64) {
 	if len(b.row.list) > 0 && b.row.remove(id) {
 		b.rowChanged = true
 	}
-	b.n.index.accept(id, marker{c.seen(s), o}, older, c.now)
+	b.give(id, marker{c.seen(s), o}, older, c.now)
 }
 
 // SetPosition sets the next offset to decide: it passes records that are not

@@ -116,6 +116,10 @@ var (
 	// Action is DeadLetter: it is not accepted, so it must not count in state.
 	ErrDeadLetter = errors.New("store: state of a record that is dead-lettered")
 
+	// ErrNoOrigin is returned by Tx.Stage inside Batch.Alter: an output belongs to
+	// a record.
+	ErrNoOrigin = errors.New("store: an output of no record")
+
 	// ErrStateCleared is returned by Do for a record in a batch in which the state
 	// was cleared.
 	ErrStateCleared = errors.New("store: state is cleared in this batch")

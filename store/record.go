@@ -51,6 +51,10 @@ type Record struct {
 	At time.Time
 	// Origin is where the record stands. Zero: no log behind it.
 	Origin Position
+	// Redrives is where the record stands that this one repeats, when it is a dead
+	// letter which is fed back (R7): an Unknown that the policy would dead-letter
+	// is accepted. Leave At zero. Zero: it is none.
+	Redrives Position
 }
 
 // Verdict says whether an ID was seen within the window.

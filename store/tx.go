@@ -24,6 +24,7 @@ type Tx struct {
 	writes   []undoWrite
 	size     int // of the batch before this record
 	kept     bool
+	alters   bool // it belongs to no record, see Batch.Alter
 	ended    atomic.Bool
 }
 
@@ -141,6 +142,9 @@ func (t *Tx) Scan(prefix []byte, fn func(key, value []byte) error) error {
 func (t *Tx) Stage(out []byte) error {
 	if t.ended.Load() {
 		return ErrTxDone
+	}
+	if t.alters {
+		return fmt.Errorf("%w: namespace %q; stage it in Do", ErrNoOrigin, t.b.n.name)
 	}
 	index := uint64(len(t.b.outs) - t.outs)
 	t.b.outs = append(t.b.outs, staged{t.origin, index, slices.Clone(out)})

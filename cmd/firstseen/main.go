@@ -3,6 +3,7 @@
 //
 //	firstseen demo      what is lost and doubled, and by whom, on an embedded broker
 //	firstseen relay     write a deduplicated copy of a topic
+//	firstseen redrive   feed dead letters back, once each
 //
 //	firstseen stat      what a store holds
 //	firstseen why       everything that is known about an ID
@@ -92,7 +93,7 @@ func newRoot() *cobra.Command {
 		title string
 		cmds  []*cobra.Command
 	}{
-		{"Deduplicate:", []*cobra.Command{newDemo(), newDemoConsumer(), newRelay()}},
+		{"Deduplicate:", []*cobra.Command{newDemo(), newDemoConsumer(), newRelay(), newRedrive()}},
 		{"Look into a store (nothing in it changes):",
 			[]*cobra.Command{newStat(), newWhy(), newMarkers(), newAdvise(), newCheck()}},
 		{"Keep and change a store:",
