@@ -33,7 +33,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 	}
 	var errs []error
 	if all && s.txn != nil {
-		err := s.transact(parts)
+		err := s.transactLast(parts)
 		if isAgain(err) || isCrash(err) {
 			return err
 		}
