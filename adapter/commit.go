@@ -32,7 +32,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 	}
 	var refused error
 	if all && s.txn != nil {
-		if refused = s.transact(parts); isAgain(refused) || isCrash(refused) {
+		if refused = s.transactLast(parts); isAgain(refused) || isCrash(refused) {
 			return refused
 		}
 	}

@@ -23,6 +23,9 @@ const sendPatience = 5 * time.Second
 // pause.
 func (s *session) send(parts []*partition) error {
 	if s.txn != nil {
+		if s.membership.joining.Load() {
+			return nil // as a commit
+		}
 		return s.transact(parts)
 	}
 	ctx, cancel := context.WithTimeout(s.work, sendPatience)

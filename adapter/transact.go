@@ -83,6 +83,16 @@ func (s *session) transact(parts []*partition) error {
 	}
 }
 
+// transactLast is transact where no later one follows: it waits while the member joins.
+func (s *session) transactLast(parts []*partition) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), commitTimeout)
+	defer cancel()
+	if len(s.due(parts)) > 0 && !s.membership.awaitJoined(ctx) {
+		return nil // what is pending stays so
+	}
+	return s.transact(parts)
+}
+
 // due returns the partitions whose outputs go into the next transaction.
 func (s *session) due(parts []*partition) (due []*partition) {
 	room := maxPendingBytes

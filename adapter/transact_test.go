@@ -351,3 +351,17 @@ func TestTransactions_RoomOfOne(t *testing.T) {
 		w.settled(3, 3)
 	})
 }
+
+// Pinned partitions have no member of the group, and commit in transactions, too.
+func TestTransactions_Pinned(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.transactional(1)
+		w.opts.Topics, w.opts.Pinned = nil, map[string][]int32{topic: {0}}
+		w.produce(0, ids("a", 10)...)
+		require.True(t, w.crashOnce(forward, "added", 1))
+		c := w.consumer(forward)
+		require.NoError(t, c.Run(t.Context()))
+		w.onceEach(outTopic, ids("a", 10))
+		w.settled(1, 10)
+	})
+}
