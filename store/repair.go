@@ -218,7 +218,7 @@ func (v *survey) plan(p *plan) {
 			p.tables = append(p.tables, num)
 			continue // what it holds is in others
 		}
-		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > v.head.clock.other()
+		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > max(v.head.clock.other(), v.head.reached().now)
 		p.head.cov = p.head.cov.lost(max(g.high, v.head.clock.first))
 		if g.table {
 			p.tables = append(p.tables, num)

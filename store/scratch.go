@@ -25,6 +25,7 @@ type indexScratch struct {
 	maybe [2][]maybe // of the owner, and of the goroutine ahead
 	spare []*run     // empty ones
 	value []byte
+	text  []byte // of an extended entry
 }
 
 func (b *batchIndex) borrow(from *scratch) {
