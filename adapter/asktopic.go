@@ -35,13 +35,13 @@ func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
 	return nil
 }
 
-// askCompacted asks, for partitions whose records are handled again, whether
+// askCompacted asks, for partitions whose records are read once more, whether
 // Kafka compacts the log. Without the permission to know, it is taken to.
 func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
 	known := make(map[string]bool)
 	for i := range inputs {
 		in := &inputs[i]
-		if plan := PlanResume(*in); plan.Action != ActionHandleAgain && plan.Action != ActionRebuild {
+		if !PlanResume(*in).reads() {
 			continue
 		}
 		compacted, ok := known[in.Topic]

@@ -58,9 +58,16 @@ type Consumer struct {
 	limits  limits
 	pauses  pauses
 
+	restoreStats restoreStats
+	restores     chan struct{} // a token for each partition that is restored
+
 	// firstBatch is how many records the first batch of a partition may hold:
 	// 1, and more in tests that count batches.
 	firstBatch int
+
+	// firstRead is how many bytes the first read of a restore asks for: fewer in
+	// tests that cut it short.
+	firstRead int32
 
 	// step is called between the steps of the loop with the name of the one
 	// that is done; an error ends the session there and then, as a crash does.
@@ -92,7 +99,8 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1}, nil
+	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1,
+		restores: make(chan struct{}, restoresMost), firstRead: 8 * leastBytes}, nil
 }
 
 // running are the Runs of this process: a use each.

@@ -114,6 +114,7 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		StoreID:    s.c.st.ID(),
 		KnownOpen:  func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
 		FreshState: o.FreshState,
+		Pure:       o.Pure,
 		Start:      o.Start,
 
 		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
@@ -139,6 +140,9 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		Epoch:   status.Position.LeaderEpoch,
 		Last:    status.LastOffset,
 		Rewind:  status.Rewind,
+	}
+	if r := status.Restore; r != nil {
+		in.Local.Restoring = r.To
 	}
 	if k := status.Committed; k != nil {
 		in.Local.Acknowledged = Committed{

@@ -110,6 +110,19 @@ type Options struct {
 	// acknowledged (R11, row 6). Defaults to MissingOffsetStop.
 	OnMissingOffset OnMissingOffset
 
+	// OnRestore is called as the restore of a partition goes on: when it begins,
+	// about once a second, and when it is done, see RestoreProgress. It is called
+	// by the goroutine that restores, by several side by side, and holds it up.
+	// Nil: nobody is told.
+	OnRestore func(RestoreProgress)
+
+	// Pure says that the state is a pure function of the records: the handler reads
+	// and writes nothing but its Tx, and does the same whenever it gets the same
+	// record. Then state follows a partition: where another store went on, the
+	// handler runs once more over those records, or over all from offset 0 when
+	// the log still has them, with its outputs dropped (R13).
+	Pure bool
+
 	// ShutdownTimeout is how long the record in hand may go on once the context
 	// of Run has ended. Then its handler's context ends, too; nothing of the
 	// record remains, and those before it are committed. Defaults to 30 s.

@@ -15,7 +15,7 @@ type Pause struct {
 	Partition int32
 	Offset    int64
 	// Err says why: a *RecordError for a record that failed under FailurePause,
-	// or ErrOutputsPending.
+	// ErrOutputsPending, or ErrRestoring.
 	Err error
 }
 
@@ -36,14 +36,14 @@ func (c *Consumer) Paused() []Pause {
 
 // Resume has a partition go on that is paused for a record that failed: the
 // record is handled again. It reports whether there is such a partition. One
-// that waits for its outputs goes on by itself; so does every partition that is
+// that waits for its outputs, or is restored, goes on by itself; so does every partition that is
 // assigned anew. It may be called at any time, from any goroutine.
 func (c *Consumer) Resume(topic string, partition int32) bool {
 	of := topicPartition{topic, partition}
 	c.pauses.mu.Lock()
 	defer c.pauses.mu.Unlock()
 	at, ok := c.pauses.now[of]
-	if !ok || errors.Is(at.Err, ErrOutputsPending) {
+	if !ok || errors.Is(at.Err, ErrOutputsPending) || errors.Is(at.Err, ErrRestoring) {
 		return false
 	}
 	c.pauses.wanted = append(c.pauses.wanted, of)

@@ -45,6 +45,10 @@ type session struct {
 	boxes  map[topicPartition]*outbox // of all that the session has had
 	owing  map[*partition]bool        // those with outputs pending
 	had    bool                       // partitions were assigned
+	source *kgo.Client                // reads logs beside the group; nil: not yet
+
+	restoring map[topicPartition]*restoration // not in parts
+	restored  []*partition                    // to be taken into parts by the loop
 	nudge  context.CancelFunc         // ends the poll that waits for records
 	reason error                      // why it is to end; errDone when all is well
 	fenced bool                       // nothing may be committed any more
@@ -56,7 +60,8 @@ var errDone = errors.New("done")
 func newSession(work context.Context, c *Consumer, until offsets) *session {
 	return &session{c: c, work: work, until: until,
 		ready: make(chan struct{}), parts: make(map[topicPartition]*partition),
-		boxes: make(map[topicPartition]*outbox), owing: make(map[*partition]bool)}
+		boxes: make(map[topicPartition]*outbox), owing: make(map[*partition]bool),
+		restoring: make(map[topicPartition]*restoration)}
 }
 
 // run joins the group and works until the session ends. It returns nil when Run
@@ -83,8 +88,10 @@ func (s *session) run(ctx context.Context) error {
 	s.loop(ctx)
 	s.wake()
 	watch.Wait()
+	s.endRestores(nil)
 	cl.CloseAllowingRebalance()
 	s.forget()
+	s.closeSource()
 	if err := s.over(); !errors.Is(err, errDone) {
 		return err
 	}
@@ -191,6 +198,7 @@ func (s *session) onRevoked(context.Context, *kgo.Client, map[string][]int32) {
 
 // forget lets go of all partitions.
 func (s *session) forget() {
+	s.endRestores(nil)
 	for _, p := range s.assigned() {
 		if p.paused != nil {
 			s.unpause(p)

@@ -57,7 +57,7 @@ func (b *Batch) BeginRestore(r Restore) error {
 		h.clock, h.cov, h.floor = clock{}, fromBeginning, math.MinInt64
 		h.restore.from = 0
 	case from > 0:
-		b.join(joinAsIs) // the clock follows: to where it is told
+		b.join(joinAsIs)
 		h.clock = clock{now: from, first: h.clock.first, times: firstTimes}
 		if h.clock.first == 0 {
 			h.clock.first = from
@@ -78,9 +78,9 @@ func (b *Batch) BeginRestore(r Restore) error {
 // Where the restore goes on from what the namespace knows, an Unknown is accepted
 // as its policy says, as whoever decided it did. Where it began with another
 // clock (Restore.From), the reasons that speak of the hole it fills (cold, evicted,
-// lost) count for nothing: an ID that was handled must not be handled again. What
-// comes there before the first time that moves the clock was first seen before
-// From, and leaves no marker.
+// lost) count for nothing: an ID that was handled must not be handled again. If
+// From is a window or more before Until, what comes before the first time that
+// moves the clock was first seen before From, and leaves no marker.
 //
 // The marker is flagged, see Marker.Restored. Refusals are those of Do, and
 // ErrNotRestoring.
@@ -97,8 +97,13 @@ func (b *Batch) Restore(r Record) (Decision, error) {
 	if err := b.check(r.Origin); err != nil {
 		return Decision{}, err
 	}
-	t, before := b.restoredTime(r), b.head.flow
+	t, before := millis(r.At), b.head.flow
 	s := b.move(t, r.Origin)
+	if edge := &b.head.restore; b.fromEdge() && b.head.clock.now > edge.until {
+		// Whoever decided the records did not follow that time.
+		b.head.flow = before
+		t, s = 0, b.move(0, r.Origin)
+	}
 	m, older, found, err := b.find(id, at, s)
 	if err != nil {
 		b.head.flow = before
@@ -113,7 +118,7 @@ func (b *Batch) Restore(r Record) (Decision, error) {
 		}
 	}
 	b.settle(s, r.Origin)
-	early := cold && b.head.clock.now == b.head.restore.from && !s.inRow
+	early := b.fromEdge() && b.head.clock.now == b.head.restore.from && !s.inRow
 	if d.accepted() && !early {
 		b.enter(id, marker{first: b.head.clock.seen(s), origin: r.Origin, restored: true}, s, older)
 		b.counts.Restored++
@@ -121,15 +126,11 @@ func (b *Batch) Restore(r Record) (Decision, error) {
 	return d, nil
 }
 
-// restoredTime returns the time of a record that is restored. From another clock
-// than the namespace's own, one beyond the clock at the end is no time: whoever
-// decided the records did not follow it, and what its row was is not known.
-func (b *Batch) restoredTime(r Record) int64 {
-	t, end := millis(r.At), &b.head.restore
-	if end.from > 0 && end.until > 0 && t > end.until {
-		return 0
-	}
-	return t
+// fromEdge reports whether a restore began at the edge of the window of its end:
+// what it finds before the clock moves has left the window then.
+func (b *Batch) fromEdge() bool {
+	r := &b.head.restore
+	return r.from > 0 && r.until > 0 && !b.n.rules.w.ContainsMillis(r.from, r.until)
 }
 
 // RestoreMarker enters a marker as it was: Record.At is when the ID was first
@@ -183,18 +184,28 @@ func (b *Batch) EndRestore() error {
 		return nil
 	}
 	if to := max(h.restore.until, h.restore.held); to > h.clock.now {
-		b.join(joinAsIs) // the clock follows: to where it is told
-		first := h.clock.first
-		if first == 0 {
-			first = to
-		}
-		h.clock = clock{now: to, first: first, times: firstTimes}
-		if h.cov.open {
-			h.cov = h.cov.closed(to)
-		}
+		b.endAt(to)
 	}
 	h.restore, b.dirty = restoring{}, true
 	return nil
+}
+
+// endAt moves the clock to where it is told. A row of jumps beyond that stands on;
+// any other is followed.
+func (b *Batch) endAt(to int64) {
+	c := &b.head.clock
+	row := c.high > add(to, b.n.rules.maxAdvance)
+	if !row {
+		b.join(joinAsIs)
+		c.jumps, c.low, c.high = 0, 0, 0
+	}
+	if c.first == 0 {
+		c.first = to
+	}
+	c.now, c.times = to, firstTimes
+	if b.head.cov.open && !row { // a row closes it when it is followed
+		b.head.cov = b.head.cov.closed(to)
+	}
 }
 
 // restoring is a restore that is under way.
