@@ -307,13 +307,7 @@ func TestFault_E07_RetentionPassesARestore(t *testing.T) {
 // and coverage stays open up to the clock of the group's offset.
 func TestFault_E15_CompactedSource(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		var configs []kadm.AlterConfig
-		for name, value := range map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0",
-			"segment.ms": "1", "segment.bytes": "200", "min.compaction.lag.ms": "0"} {
-			configs = append(configs, kadm.AlterConfig{Name: name, Value: &value})
-		}
-		_, err := kadm.NewClient(w.kafka.Client(t)).AlterTopicConfigs(t.Context(), configs, topic)
-		require.NoError(t, err)
+		w.compacts()
 		w.produceSlowly(ids("a", 10)...)
 		w.runs()
 		clock := w.tagged().Clock
@@ -328,6 +322,18 @@ func TestFault_E15_CompactedSource(t *testing.T) {
 		require.Equal(t, store.Cold, c.Reason)
 		require.GreaterOrEqual(t, c.Since.UnixMilli(), clock)
 	})
+}
+
+// compacts has Kafka compact the topic from now on.
+func (w *world) compacts() {
+	w.Helper()
+	var configs []kadm.AlterConfig
+	for name, value := range map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0",
+		"segment.ms": "1", "segment.bytes": "200", "min.compaction.lag.ms": "0"} {
+		configs = append(configs, kadm.AlterConfig{Name: name, Value: &value})
+	}
+	_, err := kadm.NewClient(w.kafka.Client(w)).AlterTopicConfigs(w.Context(), configs, topic)
+	require.NoError(w, err)
 }
 
 // E16: records of transactions that were aborted get no markers, and their ends are

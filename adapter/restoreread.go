@@ -37,7 +37,6 @@ type reader struct {
 	most   int32 // bytes to ask for
 }
 
-
 // A chunk is what a read brought.
 type chunk struct {
 	recs       []*kgo.Record

@@ -49,9 +49,9 @@ type session struct {
 
 	restoring map[topicPartition]*restoration // not in parts
 	restored  []*partition                    // to be taken into parts by the loop
-	nudge  context.CancelFunc         // ends the poll that waits for records
-	reason error                      // why it is to end; errDone when all is well
-	fenced bool                       // nothing may be committed any more
+	nudge     context.CancelFunc              // ends the poll that waits for records
+	reason    error                           // why it is to end; errDone when all is well
+	fenced    bool                            // nothing may be committed any more
 }
 
 // errDone ends a session and Run: the context has ended, or the end is reached.
