@@ -36,7 +36,7 @@ func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
 }
 
 // askCompacted asks, for partitions whose records are read once more, whether
-// Kafka compacts the log. Without the permission to know, it is taken to.
+// Kafka compacts the log.
 func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
 	known := make(map[string]bool)
 	for i := range inputs {
@@ -46,14 +46,23 @@ func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
 		}
 		compacted, ok := known[in.Topic]
 		if !ok {
-			policy, err := s.admin.topicConfig(ctx, in.Topic, "cleanup.policy")
-			if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
-				return unanswered("topic settings", err)
+			var err error
+			if compacted, err = s.admin.compacted(ctx, in.Topic); err != nil {
+				return err
 			}
-			compacted = err != nil || strings.Contains(policy, "compact")
 			known[in.Topic] = compacted
 		}
 		in.Compacted = compacted
 	}
 	return nil
+}
+
+// compacted tells whether Kafka compacts a topic. Without the permission to know,
+// it is taken to.
+func (a admin) compacted(ctx context.Context, topic string) (bool, error) {
+	policy, err := a.topicConfig(ctx, topic, "cleanup.policy")
+	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return false, unanswered("topic settings", err)
+	}
+	return err != nil || strings.Contains(policy, "compact"), nil
 }

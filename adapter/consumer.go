@@ -90,8 +90,13 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if topic, ok := forwardTopic(h); ok {
+	topic, forwards := forwardTopic(h)
+	if forwards {
 		errs = append(errs, o.checkLoop(topic))
+	}
+	if o.RestoreFrom != "" && (!forwards || o.RestoreFrom != topic) {
+		errs = append(errs, fmt.Errorf("adapter: RestoreFrom is %q; give the topic of Forward, whose records say "+
+			"what was accepted, or leave it empty", o.RestoreFrom))
 	}
 	for _, topic := range o.asideTopics() {
 		errs = append(errs, o.checkLoop(topic))

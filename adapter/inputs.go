@@ -115,6 +115,7 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		KnownOpen:  func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
 		FreshState: o.FreshState,
 		Pure:       o.Pure,
+		ByOutput:   o.RestoreFrom != "",
 		Start:      o.Start,
 
 		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,

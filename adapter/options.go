@@ -123,6 +123,12 @@ type Options struct {
 	// the log still has them, with its outputs dropped (R13).
 	Pure bool
 
+	// RestoreFrom is the topic that markers are restored from, when that is not the
+	// one they came from: the topic of Forward, which holds what was accepted, with
+	// the place and the time of each in headers. It needs no window of retention in
+	// the input. Empty: the consumed topic itself.
+	RestoreFrom string
+
 	// ShutdownTimeout is how long the record in hand may go on once the context
 	// of Run has ended. Then its handler's context ends, too; nothing of the
 	// record remains, and those before it are committed. Defaults to 30 s.

@@ -37,9 +37,10 @@ type partition struct {
 	noted     bool            // the store knows it (K)
 	unsure    bool            // K in the store is not of a commit of ours
 
-	repeating bool      // records are handled again, their outputs dropped (R13; R11, row 9)
-	source    *reader   // of the log beside the group, while it is read before the partition flows
-	progress  *progress // of that; nil: none
+	repeating bool       // records are handled again, their outputs dropped (R13; R11, row 9)
+	source    *reader    // of the log beside the group, while it is read before the partition flows
+	outputs   *outputLog // the relay's output, where that is read instead; nil: it is not
+	progress  *progress  // of that; nil: none
 
 	grown int   // how many records the next batch may hold
 	stamp stamp // of the newest record that has a time

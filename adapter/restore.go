@@ -49,10 +49,13 @@ func (p *partition) opening(ctx context.Context, plan Plan) (opening, error) {
 	if plan.Clock > 0 {
 		o.restore.Until = time.UnixMilli(plan.Clock)
 	}
+	if plan.Action == ActionRestore && p.s.c.opts.RestoreFrom != "" {
+		return o, p.openAtOutput(ctx, plan, p.edge(plan), &o)
+	}
 	switch {
 	case plan.Action == ActionRebuild && plan.EmptyState:
 		o.restore.Anew = p.oneLog()
-	case plan.Read.From == FromClock:
+	case plan.Read.From == FromClock || p.byOutput():
 		return o, p.openAtClock(ctx, plan, &o)
 	case plan.Forget:
 		first.Epoch = p.in.Local.Acknowledged.Epoch
@@ -76,15 +79,27 @@ func (p *partition) oneLog() bool {
 	return !p.in.Local.Present || p.in.Local.TopicID == p.in.TopicID
 }
 
+// byOutput tells whether a restore was cut short that read the relay's output: the
+// markers that it has entered are not those up to the position.
+func (p *partition) byOutput() bool {
+	status, err := p.ns.Status()
+	return err == nil && status.Restore != nil && !status.Restore.Source.IsZero()
+}
+
+// edge returns the edge of the window at G, 0 when there is none.
+func (p *partition) edge(plan Plan) int64 {
+	w := p.s.c.opts.Window
+	if w.IsForever() || plan.Clock <= 0 {
+		return 0
+	}
+	return max(0, w.Edge(plan.Clock))
+}
+
 // openAtClock begins a restore from nothing: at the first record of the time W
 // before the clock of G (R13). Where that is the beginning of the log, all of it
 // is read as it was read the first time.
 func (p *partition) openAtClock(ctx context.Context, plan Plan, o *opening) error {
-	w := p.s.c.opts.Window
-	edge := int64(0)
-	if !w.IsForever() && plan.Clock > 0 {
-		edge = max(0, w.Edge(plan.Clock))
-	}
+	edge := p.edge(plan)
 	at := p.in.LogStart
 	if edge > 0 {
 		found, err := p.source.offsetAt(ctx, edge)
@@ -121,6 +136,9 @@ func (r *reader) offsetAt(ctx context.Context, ms int64) (int64, error) {
 // restore enters the markers of Plan.Read, from the position on. Each batch is
 // durable with its position, so that it can be cut short anywhere.
 func (p *partition) restore(ctx context.Context, plan Plan) error {
+	if p.outputs != nil {
+		return p.restoreOutputs(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	skips := plan.Skips
 	if !plan.Follow { // the tag is gone: the store kept them when it began
@@ -247,5 +265,5 @@ func (p *partition) follow(plan Plan) error {
 // endsOpen tells whether a reading does not bring all that its range had: Kafka
 // compacts the log, what was skipped is not told exactly, or the log lost a tail.
 func (p Plan) endsOpen(in Inputs, kept note) bool {
-	return p.OpensCoverage && (in.Compacted || p.Lowered) || kept.merged
+	return in.Compacted || p.OpensCoverage && p.Lowered || kept.merged
 }

@@ -62,7 +62,7 @@ func (s *session) restore(ctx context.Context, r *restoration, plan Plan) {
 	r.p.progress.end(err == nil)
 	switch {
 	case err == nil:
-		r.p.source, r.p.progress = nil, nil
+		r.p.source, r.p.outputs, r.p.progress = nil, nil, nil
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.restored = append(s.restored, r.p)

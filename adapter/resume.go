@@ -125,6 +125,7 @@ type Inputs struct {
 
 	LogStart, LogEnd int64
 	Compacted        bool // the topic's clean-up policy
+	ByOutput         bool // markers are restored from the relay's output, whatever the log still has
 	EverPositioned   bool // the group or this store had a position in the topic's name before
 
 	StoreID   [16]byte

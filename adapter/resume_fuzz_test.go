@@ -74,7 +74,7 @@ func (c *choices) inputs() Inputs {
 		KnownOpen: func(open [16]byte) bool { return open == thisOpen },
 		LogStart:  c.offset() / 2, LogEnd: 12,
 		LocalEpochEnd: c.end(), CommittedEpochEnd: c.end(),
-		Committed: c.committed(), Compacted: c.yes(), EverPositioned: c.yes(),
+		Committed: c.committed(), Compacted: c.yes(), ByOutput: c.below(3) == 0, EverPositioned: c.yes(),
 		HasState: c.yes(), StateWhole: c.yes(), Pure: c.yes(), FreshState: c.yes(),
 		Transactional: c.yes(),
 		Start:         Start(c.below(3)), TimeOffset: c.offset(), OnGap: OnGap(c.below(2)),
@@ -271,7 +271,7 @@ func checkShape(t *testing.T, in Inputs, k known, p Plan) {
 	}
 	require.Less(t, p.Read.From, p.Read.To)
 	require.LessOrEqual(t, p.Read.To, p.Offset)
-	if p.Read.From != FromClock {
+	if p.Read.From != FromClock && !(in.ByOutput && p.Action == ActionRestore) {
 		require.GreaterOrEqual(t, p.Read.From, in.LogStart)
 	}
 }
@@ -352,7 +352,8 @@ func checkCoverage(t *testing.T, in Inputs, k known, p Plan) {
 		require.True(t, p.OpensCoverage)
 	}
 	restores, merged := p.Action == ActionRestore, k.hasG && k.tag.Merged
-	if p.OpensCoverage || restores && p.Read.From == FromClock && !in.Compacted && !merged {
+	compacted := in.Compacted && !in.ByOutput
+	if p.OpensCoverage || restores && p.Read.From == FromClock && !compacted && !merged {
 		return
 	}
 	seen := int64(0)
@@ -366,7 +367,7 @@ func checkCoverage(t *testing.T, in Inputs, k known, p Plan) {
 		require.NotEqual(t, ActionStart, p.Action)
 		require.Equal(t, p.Offset, p.Read.To)
 		require.LessOrEqual(t, p.Read.From, seen)
-		require.False(t, restores && (in.Compacted || merged))
+		require.False(t, restores && (compacted || merged))
 	}
 }
 

@@ -388,7 +388,10 @@ func (r *resume) trim(p *Plan) {
 	if p.Action != ActionRestore {
 		return
 	}
-	p.OpensCoverage = p.OpensCoverage || r.in.Compacted || r.tag.Merged
+	p.OpensCoverage = p.OpensCoverage || !r.in.ByOutput && r.in.Compacted || r.tag.Merged
+	if r.in.ByOutput {
+		return
+	}
 	switch start := r.in.LogStart; {
 	case p.Read.To <= start:
 		p.Action, p.Read, p.OpensCoverage = ActionStart, Range{}, true

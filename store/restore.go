@@ -25,7 +25,7 @@ type Restore struct {
 	// a log that is read again from its first record. From is zero then.
 	Anew bool
 	// Source is where the reading of another log than the namespace's own goes on;
-	// zero: its own is read, and goes on at the position. See Batch.RestoreMarker.
+	// zero: its own is read, and goes on at the position. See Batch.RestoreFrom.
 	Source Position
 }
 
@@ -135,10 +135,9 @@ func (b *Batch) fromEdge() bool {
 
 // RestoreMarker enters a marker as it was: Record.At is when the ID was first
 // seen, by the clock of whoever accepted it, and Origin where that record stands.
-// It moves the clock, and no position: next, where the reading goes on, is kept in
-// Status.Restore. A marker that was accepted later stands, and so does an equal
-// one.
-func (b *Batch) RestoreMarker(r Record, next Position) error {
+// It moves the clock, and no position, see RestoreFrom. A marker that was accepted
+// later stands, and so does an equal one.
+func (b *Batch) RestoreMarker(r Record) error {
 	switch {
 	case b.ended.Load():
 		return ErrTxDone
@@ -152,7 +151,7 @@ func (b *Batch) RestoreMarker(r Record, next Position) error {
 	if err != nil {
 		return err
 	}
-	b.head.restore.source, b.dirty = next, true
+	b.dirty = true
 	first := millis(r.At)
 	c := &b.head.clock
 	if first > c.now {
@@ -169,6 +168,18 @@ func (b *Batch) RestoreMarker(r Record, next Position) error {
 	}
 	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{}, older)
 	b.counts.Restored++
+	return nil
+}
+
+// RestoreFrom keeps where the reading of another log goes on, see Restore.Source.
+func (b *Batch) RestoreFrom(next Position) error {
+	switch {
+	case b.ended.Load():
+		return ErrTxDone
+	case !b.head.restore.on:
+		return fmt.Errorf("%w: namespace %q", ErrNotRestoring, b.n.name)
+	}
+	b.head.restore.source, b.dirty = next, true
 	return nil
 }
 

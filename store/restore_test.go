@@ -307,7 +307,8 @@ func TestRestore_Markers(t *testing.T) {
 		return nil
 	}))
 	require.NoError(t, w.away.Update(func(b *Batch) error {
-		require.ErrorIs(t, b.RestoreMarker(Record{ID: []byte("a")}, Position{}), ErrNotRestoring)
+		require.ErrorIs(t, b.RestoreMarker(Record{ID: []byte("a")}), ErrNotRestoring)
+		require.ErrorIs(t, b.RestoreFrom(Position{}), ErrNotRestoring)
 		_, err := b.Restore(Record{ID: []byte("a")})
 		require.ErrorIs(t, err, ErrNotRestoring)
 		return b.BeginRestore(Restore{To: 3000, Until: until})
@@ -316,7 +317,8 @@ func TestRestore_Markers(t *testing.T) {
 		for i, m := range told {
 			next := Position{TopicID: ID{9}, Offset: int64(i + 1)}
 			require.NoError(t, w.away.Update(func(b *Batch) error {
-				return b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}, next)
+				require.NoError(t, b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}))
+				return b.RestoreFrom(next)
 			}))
 			require.Equal(t, next, w.status(w.away).Restore.Source)
 			if i > 50 {
@@ -324,9 +326,8 @@ func TestRestore_Markers(t *testing.T) {
 			}
 		}
 		require.NoError(t, w.away.Update(func(b *Batch) error {
-			for i, m := range told {
-				next := Position{TopicID: ID{9}, Offset: int64(i + 1)}
-				if err := b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}, next); err != nil {
+			for _, m := range told {
+				if err := b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}); err != nil {
 					return err
 				}
 			}
