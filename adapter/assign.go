@@ -63,6 +63,7 @@ func (s *session) assign(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) ([]*partition, map[string]map[int32]kgo.Offset, error) {
 	s.endRestores(assigned)
+	s.c.standbys.take(assigned)
 	parts, plans, err := s.plans(ctx, assigned)
 	if err != nil {
 		return nil, nil, err

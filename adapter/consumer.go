@@ -59,6 +59,7 @@ type Consumer struct {
 	pauses  pauses
 
 	restoreStats restoreStats
+	standbys     standbys
 	restores     chan struct{} // a token for each partition that is restored
 
 	// firstBatch is how many records the first batch of a partition may hold:
@@ -104,8 +105,10 @@ func New(st *store.Store, h Handler, opts *Options) (*Consumer, error) {
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, handler: h, opts: o, firstBatch: 1,
-		restores: make(chan struct{}, restoresMost), firstRead: 8 * leastBytes}, nil
+	c := &Consumer{st: st, handler: h, opts: o, firstBatch: 1,
+		restores: make(chan struct{}, restoresMost), firstRead: 8 * leastBytes}
+	c.standbys.c = c
+	return c, nil
 }
 
 // running are the Runs of this process: a use each.
@@ -134,6 +137,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	work, cancel := c.outlive(ctx)
 	defer cancel()
 	until, err := c.reach(ctx)
+	if err == nil {
+		defer c.standBy(ctx)()
+	}
 	for failures := 0; err == nil; {
 		s := newSession(work, c, until)
 		err = s.run(ctx)

@@ -120,6 +120,9 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 
 		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
 	}
+	if s.aside {
+		p.source = s.reader(p)
+	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
 		&store.NamespaceOptions{IDSource: o.ID.Name(), Unknown: o.unknownPolicy(), Window: o.Window})
 	if err != nil {

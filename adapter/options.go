@@ -134,6 +134,12 @@ type Options struct {
 	// record remains, and those before it are committed. Defaults to 30 s.
 	ShutdownTimeout time.Duration
 
+	// Standby lists, by topic, the partitions that this instance keeps warm while
+	// other members have them: it follows the group's offset, without the handler or,
+	// if that is Pure, with it. A takeover then costs what came since. Topics are
+	// among Topics. Empty: none.
+	Standby map[string][]int32
+
 	// Start is where a group begins that never had an offset in a topic.
 	// Defaults to StartEarliest.
 	Start Start
@@ -214,6 +220,11 @@ func (o *Options) validate() error {
 		"OnForeignOffset is %d; give ForeignFail, ForeignHonour or ForeignIgnore", o.OnForeignOffset)
 	wrong(o.OnMissingOffset > MissingOffsetResume,
 		"OnMissingOffset is %d; give MissingOffsetStop or MissingOffsetResume", o.OnMissingOffset)
+	for topic, numbers := range o.Standby {
+		wrong(!slices.Contains(o.Topics, topic), "Standby names topic %q, which is none of Topics", topic)
+		wrong(slices.ContainsFunc(numbers, func(n int32) bool { return n < 0 }),
+			"Standby names a partition of %q below 0; give those that the topic has", topic)
+	}
 	wrong(o.Start > StartTime, "Start is %d; give StartEarliest, StartLatest or StartTime", o.Start)
 	wrong((o.Start == StartTime) != !o.StartTime.IsZero(),
 		"Start and StartTime go together; give StartTime and a time, or neither")

@@ -123,9 +123,7 @@ func (c *Consumer) Restores() []RestoreProgress {
 	s := &c.restoreStats
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	of := slices.SortedFunc(maps.Keys(s.now), func(a, b topicPartition) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
-	})
+	of := slices.SortedFunc(maps.Keys(s.now), topicPartition.compare)
 	all := make([]RestoreProgress, len(of))
 	for i, tp := range of {
 		all[i] = s.now[tp].at
@@ -143,4 +141,8 @@ func (s *restoreStats) addTo(n *Stats) {
 		n.RestoredBytes += g.at.Bytes
 		n.RestoreETA = max(n.RestoreETA, g.at.ETA)
 	}
+}
+
+func (a topicPartition) compare(b topicPartition) int {
+	return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.number, b.number))
 }

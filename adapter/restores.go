@@ -27,11 +27,10 @@ func (s *session) beginRestores(ctx context.Context, parts []*partition, plans [
 		if !plans[i].reads() {
 			continue
 		}
-		cl, err := s.sourceClient()
-		if err != nil {
+		if err := s.openSource(); err != nil {
 			return err
 		}
-		p.source = &reader{cl: cl, topic: p.topic, number: p.number, log: p.log, leader: -1, most: s.c.firstRead}
+		p.source = s.reader(p)
 		p.progress = s.c.newProgress(p, plans[i])
 		p.paused = ErrRestoring
 		of := topicPartition{p.topic, p.number}
@@ -135,18 +134,19 @@ func (s *session) endRestores(of map[string]map[int32]kgo.Offset) {
 	s.restored = kept
 }
 
-// sourceClient returns the client that reads logs beside the group.
-func (s *session) sourceClient() (*kgo.Client, error) {
+// openSource makes the client that reads logs beside the group.
+func (s *session) openSource() (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.source == nil {
-		cl, err := s.c.sourceClient()
-		if err != nil {
-			return nil, err
-		}
-		s.source = cl
+		s.source, err = s.c.sourceClient()
 	}
-	return s.source, nil
+	return err
+}
+
+// reader reads the log of a partition by that client.
+func (s *session) reader(p *partition) *reader {
+	return &reader{cl: s.source, topic: p.topic, number: p.number, log: p.log, leader: -1, most: s.c.firstRead}
 }
 
 // sourceClient makes a client outside the group.

@@ -46,6 +46,7 @@ type session struct {
 	owing  map[*partition]bool        // those with outputs pending
 	had    bool                       // partitions were assigned
 	source *kgo.Client                // reads logs beside the group; nil: not yet
+	aside  bool                       // it is no member, and only reads: a standby
 
 	restoring map[topicPartition]*restoration // not in parts
 	restored  []*partition                    // to be taken into parts by the loop
@@ -208,6 +209,7 @@ func (s *session) forget() {
 	defer s.mu.Unlock()
 	clear(s.parts)
 	clear(s.owing)
+	s.c.standbys.giveBack()
 	s.c.stats.partitions.Store(0)
 }
 
