@@ -58,8 +58,10 @@ func (p *partition) handleSome(ctx context.Context, plan Plan) error {
 	switch {
 	case len(recs) > 0:
 		p.fetch = from
-		within, cancel := context.WithTimeout(ctx, p.s.c.opts.BatchTimeout)
+		// The time of a batch does not end with that of Run, which may be less.
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.s.c.opts.BatchTimeout)
 		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
 		return p.decide(within, ctx, recs)
 	case next > from: // offsets without records
 		return p.passTo(min(next, to), false)

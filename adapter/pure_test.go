@@ -124,6 +124,23 @@ func TestPure_AnewOverHistory(t *testing.T) {
 	})
 }
 
+// The context of Run ends sooner than the time of a batch: the state is made all the
+// same.
+func TestPure_UnderADeadline(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.opts.Pure = true
+		w.produceSlowly(ids("a", 5)...)
+		require.NoError(t, w.consumer(books).Run(t.Context()))
+		w.use(w.dir + "-another")
+		ctx, cancel := context.WithTimeout(t.Context(), w.consumer(books).opts.BatchTimeout/3)
+		defer cancel()
+		w.produceSlowly("b")
+		require.NoError(t, w.consumer(books).Run(ctx))
+		require.Equal(t, int64(6), w.state(0, "n"))
+	})
+}
+
 // State that cannot be made whole is refused: the log's beginning is gone, it is
 // compacted, or the handler is not declared pure.
 func TestPure_Refused(t *testing.T) {

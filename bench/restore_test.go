@@ -44,7 +44,7 @@ func benchRestore(b *testing.B, partitions int32, each int) {
 	}
 	st, err := store.Open(b.TempDir(), nil)
 	require.NoError(b, err)
-	run(st, adapter.Options{Client: []kgo.Opt{kgo.SessionTimeout(3*time.Second), kgo.HeartbeatInterval(time.Second)}})
+	run(st, adapter.Options{Client: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)}})
 	require.NoError(b, st.Close())
 	var took time.Duration
 	records := uint64(0)
@@ -54,7 +54,7 @@ func benchRestore(b *testing.B, partitions int32, each int) {
 		var begun, ended time.Time
 		var mu sync.Mutex // partitions tell side by side
 		s := run(st, adapter.Options{
-			Client: []kgo.Opt{kgo.SessionTimeout(3*time.Second), kgo.HeartbeatInterval(time.Second)},
+			Client: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)},
 			OnRestore: func(p adapter.RestoreProgress) {
 				mu.Lock()
 				defer mu.Unlock()
