@@ -37,6 +37,10 @@ func (s *session) onAssigned(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
 	<-s.ready
+	if err := s.joined(); err != nil {
+		s.end(err)
+		return nil, err
+	}
 	parts, starts, err := s.assign(ctx, assigned)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -45,16 +49,18 @@ func (s *session) onAssigned(
 		s.end(err)
 		return nil, err
 	}
-	member, _ := s.cl.GroupMetadata()
 	s.mu.Lock()
-	s.member, s.had = member, true
-	for _, p := range parts {
+	s.had = true
+	lag := int64(0)
+	for _, p := range parts { // before the loop has them; it may be at work on others
 		s.parts[topicPartition{p.topic, p.number}] = p
+		lag += p.lag()
 	}
+	s.c.stats.partitions.Store(int64(len(s.parts)))
+	s.c.stats.lag.Add(lag)
 	if s.nudge != nil {
 		s.nudge() // there may be offsets to commit
 	}
-	s.measureLocked() // before the loop has them
 	s.mu.Unlock()
 	return starts, nil
 }
@@ -64,6 +70,7 @@ func (s *session) assign(
 ) ([]*partition, map[string]map[int32]kgo.Offset, error) {
 	s.endRestores(assigned)
 	s.c.standbys.take(assigned)
+	assigned, standing := s.apart(assigned)
 	parts, plans, err := s.plans(ctx, assigned)
 	if err != nil {
 		return nil, nil, err
@@ -83,7 +90,7 @@ func (s *session) assign(
 	if err := each(order, func(i int) error { return parts[i].begin(ctx, plans[i]) }); err != nil {
 		return nil, nil, err
 	}
-	if err := s.send(flow); err != nil {
+	if err := s.sendStored(flow); err != nil {
 		return nil, nil, err
 	}
 	for _, p := range flow {
@@ -91,7 +98,7 @@ func (s *session) assign(
 			s.pause(p, ErrOutputsPending)
 		}
 	}
-	starts := make(map[string]map[int32]kgo.Offset)
+	starts := standing
 	for i, p := range parts {
 		p.alarm(plans[i])
 		if starts[p.topic] == nil {
@@ -103,4 +110,31 @@ func (s *session) assign(
 		return nil, nil, err
 	}
 	return flow, starts, nil
+}
+
+// apart takes those partitions out of which a handler hangs, from an earlier
+// session. They fetch nothing, from any offset, until it has returned.
+func (s *session) apart(
+	assigned map[string]map[int32]kgo.Offset,
+) (flow, stand map[string]map[int32]kgo.Offset) {
+	flow, stand = make(map[string]map[int32]kgo.Offset), make(map[string]map[int32]kgo.Offset)
+	hung := s.c.hangs.standing()
+	for topic, numbers := range assigned {
+		for number, offset := range numbers {
+			to := flow
+			of := topicPartition{topic, number}
+			if hung[of] != nil {
+				to, offset = stand, kgo.NewOffset().At(0)
+				s.cl.PauseFetchPartitions(map[string][]int32{topic: {number}})
+				s.mu.Lock()
+				s.standing[of] = true
+				s.mu.Unlock()
+			}
+			if to[topic] == nil {
+				to[topic] = make(map[int32]kgo.Offset)
+			}
+			to[topic][number] = offset
+		}
+	}
+	return flow, stand
 }

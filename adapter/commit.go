@@ -28,6 +28,17 @@ type topicPartition struct {
 // when the session or Run has to end. A commit whose fate is unknown is no
 // error: the next one is as high or higher.
 func (s *session) commit(parts []*partition, all bool) error {
+	if !all && s.membership.joining.Load() {
+		return nil // it would wait for the group; what is kept flows on, and the next one carries it
+	}
+	var errs []error
+	if all && s.txn != nil {
+		err := s.transact(parts)
+		if isAgain(err) || isCrash(err) {
+			return err
+		}
+		errs = append(errs, err)
+	}
 	at := make(map[string]map[int32]kgo.EpochOffset)
 	sent := make(map[topicPartition]store.Committed)
 	carried := make(map[topicPartition]uint64)
@@ -35,7 +46,7 @@ func (s *session) commit(parts []*partition, all bool) error {
 		if !p.out.empty() || !all && !p.moved() {
 			continue
 		}
-		tag, err := p.tag()
+		tag, err := p.tag(p.sent)
 		if err != nil {
 			return err
 		}
@@ -48,13 +59,12 @@ func (s *session) commit(parts []*partition, all bool) error {
 		carried[key] = p.sent
 	}
 	if len(at) == 0 {
-		return nil
+		return errors.Join(errs...)
 	}
 	answers, err := s.commitSync(at, sent)
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, p := range parts {
 		key := topicPartition{p.topic, p.number}
 		err, answered := answers[key]
@@ -86,9 +96,13 @@ func (s *session) commitSync(
 ) (map[topicPartition]error, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.work), commitTimeout)
 	defer cancel()
-	s.mu.Lock()
-	member := s.member
-	s.mu.Unlock()
+	if s.c.opts.pinned() {
+		return s.commitPinned(ctx, at, sent)
+	}
+	if !s.membership.awaitJoined(ctx) {
+		return nil, nil // the group has not let the member commit
+	}
+	member := s.memberID()
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		// kgo joins again by itself after it was fenced; what this session
 		// knows is of the member that it was assigned to.
@@ -142,8 +156,9 @@ func answersOf(req *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse) m
 	return answers
 }
 
-// tag returns what goes with the partition's offset into Kafka.
-func (p *partition) tag() (string, error) {
+// tag returns what goes with the partition's offset into Kafka: among other things
+// up to which batch the outputs are acknowledged, or in the same transaction.
+func (p *partition) tag(sent uint64) (string, error) {
 	status, err := p.ns.Status()
 	if err != nil {
 		return "", err
@@ -155,7 +170,7 @@ func (p *partition) tag() (string, error) {
 		OpenID:   st.OpenID(),
 		TopicID:  p.log,
 		Rewind:   status.Rewind,
-		Sequence: p.sent,
+		Sequence: sent,
 		Clock:    millis(status.Clock),
 		Forgets:  status.Forgets,
 		Skipped:  kept.ranges(),

@@ -21,7 +21,8 @@ import (
 // one at a time; those of different partitions side by side.
 //
 // The context ends when the batch has run out of time, or when the shutdown
-// has. tx and rec are valid until the handler returns.
+// has; a handler that does not return then is given up, see ErrHandlerHangs. tx
+// and rec are valid until the handler returns.
 type Handler func(ctx context.Context, tx *Tx, rec *Record) error
 
 // A Record is a Kafka record as a Handler gets it.
@@ -57,6 +58,7 @@ type Consumer struct {
 	stats   counters
 	limits  limits
 	pauses  pauses
+	hangs   hangs
 
 	restoreStats restoreStats
 	standbys     standbys
@@ -123,8 +125,9 @@ type use struct {
 // store fails. It returns nil when ctx ends: the record in hand is finished,
 // its batch is durable, and the offsets are committed. Otherwise the error says
 // what stopped it: a *RecordError, one of the errors of this package, or one of
-// the store. Everything that Run started has ended when it returns, and it may
-// be called again. It does not leave the group: a static member that comes back
+// the store. Everything that Run started has ended when it returns, but for
+// handlers that hang (ErrHandlerHangs), and it may be called again. It does not
+// leave the group, unless the member is dynamic: a static member that comes back
 // within the session time-out finds its partitions without a rebalance.
 func (c *Consumer) Run(ctx context.Context) error {
 	me := use{c.st, c.opts.Group}
@@ -164,9 +167,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 		err = c.known(ctx)
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil
+		err = nil
 	}
-	return err
+	return errors.Join(err, c.hangs.err())
 }
 
 // outlive returns a context for what goes on after ctx has ended, for

@@ -41,7 +41,7 @@
 //	            at the store's position, and Kafka's records below are replays.
 //
 // So state is exactly once, outputs are at least once under an ID that does not
-// change, and calls to other systems are repeated only when the process dies
+// change, or exactly once in transactions (below), and calls to other systems are repeated only when the process dies
 // between the call and (1), or the batch fails there.
 //
 // # Failures
@@ -64,6 +64,43 @@
 // The first batch of a partition is one record, and each one twice as large as
 // the one before, up to MaxPollRecords: a record that kills the process every
 // time is soon the only one that is handled again.
+//
+// # Transactions
+//
+// With Options.Transactional, steps (2) and (3) are one Kafka transaction: it holds
+// the outputs of every durable batch whose outputs Kafka does not have, and for each
+// partition the store's position with the tag. A reader with the isolation level
+// read_committed sees each output once, together with the others of its batch, and
+// in order. The local batch is durable before the transaction begins, so the store
+// leads here, too. While more records are there already, the transaction grows by
+// them, for a tenth of a second or until half of MaxPending is reached; when there
+// are none it is sent at once.
+//
+//	Kafka          adapter
+//	  |      (1)      |  the batches are durable
+//	  |<--------------|  outputs
+//	  |<--------------|  positions and tags
+//	  |      (2)      |
+//	  |<--------------|  end: commit
+//	  |      (3)      |
+//
+// What a crash leaves:
+//
+//	(1) to (2)  the outputs pending, as ever. The next session takes over the ID of
+//	            the transaction, which aborts it, and sends them as they were staged.
+//	(2) to (3)  the one or the other: the transaction is whole in Kafka, or aborted as
+//	            above. Its end is waited for when its ID is taken over, and then the
+//	            tag of the group's offset says which batches it held.
+//	after (3)   all of it.
+//
+// The transactional ID is made of the group and the store's ID, so a second process
+// with the same store cannot go on beside the first: the one that came later fences
+// the other, which ends its session. A transaction that Kafka did not take is
+// aborted, and sent again without the partitions whose topic is away; where an
+// output is refused for good, those beside it are tried in ever smaller parts until
+// it is found. Transactions of brokers older than Kafka 4.0, or whose feature
+// transaction.version is below 2, can be torn by Kafka itself when a request is
+// late (KIP-890); that is logged when a session begins.
 //
 // # Where a partition starts
 //
@@ -111,6 +148,34 @@
 // came since. Consumer.Standbys says how far it is, and what a takeover would stop
 // with.
 //
+// # Groups
+//
+// How partitions come to an instance:
+//
+//	Options.Balancer  who divides them, by which protocol: eager, cooperative
+//	                  (KIP-429), or the coordinator itself (KIP-848)
+//	static, dynamic   by default the member is static, with the store's ID as its
+//	                  instance ID: the instance is its disk. It does not leave the
+//	                  group when Run ends; a restart within the session time-out
+//	                  finds its partitions without a rebalance. Consumer.Leave says
+//	                  that it does not come back. Options.Dynamic leaves each time.
+//	Options.Pinned    these partitions, without a group: nothing is fenced, and the
+//	                  tag in the group's offset tells of a second instance
+//
+// A partition that a rebalance takes away is committed first; one that stays flows
+// on, unless the balancer is eager. A rebalance waits for the records in hand, not
+// for their batch; partitions that are added to a topic are read from their start.
+//
+// A member that Kafka has put out may not have heard of it. So a batch becomes
+// durable only when the group has vouched for the member within a second: it is
+// asked, which takes a millisecond or two, at most once a second. While the
+// coordinator does not answer, its last word counts for half the session time-out.
+//
+// A handler whose context has ended has five seconds to return. Then it is given
+// up: nothing of its batch is ever kept, the session ends, and its partition stands
+// with ErrHandlerHangs until it returns, while the others flow. Nothing can stop
+// it; a Run that ends over one says so.
+//
 // # Duplicates
 //
 // A duplicate is dropped. Options.Observe hands it to the handler instead, as a
@@ -131,16 +196,14 @@
 // from the store after a pause. A broker that is away is waited for. Run ends
 // when its context does, and in an error when going on would lose or double
 // something, or needs a decision: each names what happened, to what, and the
-// way out. The member is static, with the store's ID as its instance ID, and
-// does not leave the group: a restart finds its partitions without a rebalance.
+// way out.
 //
 // # Limits
 //
 // State follows a partition to another instance only where the handler is pure. What
 // was forgotten comes back with a restore, and so does the marker of a record that
 // became a dead letter: a copy of it is then a duplicate. A batch of records that
-// unpacks to more than a megabyte is held whole while it is restored. One Consumer serves a group best. A handler that
-// hangs holds its partitions, since the client goes on telling the group that it
-// is alive. Copies in different partitions are not seen together. The handler of
-// one partition is called for one record at a time.
+// unpacks to more than a megabyte is held whole while it is restored. One Consumer
+// serves a group best. Copies in different partitions are not seen together. The
+// handler of one partition is called for one record at a time.
 package adapter

@@ -23,6 +23,11 @@ var (
 	// permission or a damaged batch.
 	ErrConsumeRefused = errors.New("adapter: kafka refuses to be read")
 
+	// ErrHandlerHangs is returned by Run when it ends and leaves a handler behind
+	// that did not return though its context had ended, and is why a partition is
+	// paused in which one hangs. Nothing of its batch is kept.
+	ErrHandlerHangs = errors.New("adapter: a handler does not return")
+
 	// ErrInUse is returned by Run when another Run in this process has the same
 	// store and group.
 	ErrInUse = errors.New("adapter: the store and the group are in use by another Run")
@@ -47,8 +52,9 @@ var (
 	// wall clock that Kafka would refuse the record.
 	ErrOutputAhead = errors.New("adapter: the time of an output lies too far ahead")
 
-	// ErrOutputRefused is returned by Run when Kafka refuses a staged output
-	// for good. It stays pending, and the offset of its record is not committed.
+	// ErrOutputRefused is returned by Run, or is why a partition is paused, when
+	// Kafka refuses a staged output for good: see Options.OnFailure. The output stays
+	// pending, and the offset of its record is not committed.
 	ErrOutputRefused = errors.New("adapter: kafka refuses an output")
 
 	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger
@@ -59,6 +65,11 @@ var (
 	// acknowledge; it goes on by itself when it has.
 	ErrOutputsPending = errors.New("adapter: outputs wait for kafka; mend their topic")
 
+	// ErrPinnedTwice is returned by Run in pinned mode when somebody else consumes
+	// a partition for the group, too: another store has committed its offset, or
+	// the group has members.
+	ErrPinnedTwice = errors.New("adapter: somebody else consumes a pinned partition")
+
 	// ErrProducerClosed is returned by a Producer that is closed, or about to be.
 	ErrProducerClosed = errors.New("adapter: the producer is closed")
 
@@ -68,6 +79,11 @@ var (
 
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
+
+	// ErrTransactionRefused is returned by Run when Kafka refuses transactions for
+	// a reason that does not end by itself, such as a missing permission. What was
+	// handled is safe in the store, its outputs pending.
+	ErrTransactionRefused = errors.New("adapter: kafka refuses the transaction")
 
 	// ErrUnknownTopic is returned by Run when a topic to be consumed does not
 	// exist, and by Tx.Produce for an output to one that does not.

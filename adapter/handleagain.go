@@ -62,7 +62,11 @@ func (p *partition) handleSome(ctx context.Context, plan Plan) error {
 		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.s.c.opts.BatchTimeout)
 		defer cancel()
 		defer context.AfterFunc(ctx, cancel)()
-		return p.decide(within, ctx, recs)
+		err := p.guarded(within, func() error { return p.decide(within, ctx, recs) })
+		if p.givenUp() {
+			return p.s.hanging()
+		}
+		return err
 	case next > from: // offsets without records
 		return p.passTo(min(next, to), false)
 	default:

@@ -59,6 +59,13 @@ func inWorldOf(t *testing.T, partitions int32, fn func(t *testing.T, w *world)) 
 	})
 }
 
+// openAt opens a store of its own, for another instance.
+func (w *world) openAt(dir string) {
+	w.Helper()
+	w.dir = dir
+	w.open()
+}
+
 func (w *world) open() {
 	w.Helper()
 	st, err := store.Open(w.dir, nil)
@@ -248,5 +255,8 @@ func (a *alarms) text() string {
 	defer a.mu.Unlock()
 	return a.b.String()
 }
+
+// quietLogger drops what a consumer logs.
+var quietLogger = slog.New(slog.DiscardHandler)
 
 func (a *alarms) logger() *slog.Logger { return slog.New(slog.NewTextHandler(a, nil)) }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/store"
@@ -118,7 +119,8 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		ByOutput:   o.RestoreFrom != "",
 		Start:      o.Start,
 
-		OnGap: o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
+		Transactional: o.Transactional,
+		OnGap:         o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
 	}
 	if s.aside {
 		p.source = s.reader(p)
@@ -298,7 +300,7 @@ func (s *session) askName(ctx context.Context, inputs []Inputs) error {
 	}
 	if len(unknown) > 0 {
 		found, err := s.admin.FetchOffsetsForTopics(ctx, s.c.opts.Group, unknown...)
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // without members, it is made by its first offset
 			return unanswered("the group's offsets", err)
 		}
 		found.Each(func(o kadm.OffsetResponse) {

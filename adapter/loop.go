@@ -34,7 +34,7 @@ func (s *session) loop(ctx context.Context) {
 			s.finish()
 			return
 		}
-		s.cl.AllowRebalance()
+		s.allowRebalance()
 	}
 }
 
@@ -53,7 +53,10 @@ func (s *session) pollRecords() kgo.Fetches {
 	}
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
-	if s.c.opts.UntilEnd || slices.ContainsFunc(s.assigned(), (*partition).moved) {
+	if s.growing() {
+		ctx, cancel = context.WithTimeout(ctx, growWait)
+		defer cancel()
+	} else if s.c.opts.UntilEnd || s.isFenced() || slices.ContainsFunc(s.assigned(), (*partition).moved) {
 		ctx, cancel = context.WithTimeout(ctx, idle)
 		defer cancel()
 	}
@@ -73,15 +76,23 @@ func (s *session) round(ctx context.Context, polled kgo.Fetches) {
 	for i := range batches {
 		parts[i] = batches[i].p
 	}
-	decided := each(batches, func(b fetched) error { return b.p.decide(within, ctx, b.recs) })
+	run, cancel := s.giveWay(ctx)
+	defer cancel()
+	decided := each(batches, func(b fetched) error {
+		return b.p.guarded(within, func() error { return b.p.decide(within, run, b.recs) })
+	})
 	if !s.take(decided) {
 		return
 	}
+	parts = slices.DeleteFunc(parts, (*partition).givenUp)
 	s.progressed = true
-	s.deliver(parts, s.reached)
+	if !s.grows(parts) {
+		s.deliver(parts, s.reached)
+	}
 	for _, p := range parts {
 		s.take(p.stopped)
 	}
+	s.take(s.hanging())
 	s.measure()
 }
 
@@ -95,7 +106,8 @@ func (s *session) quiet() {
 func (s *session) deliver(parts []*partition, reached func(step string) error) {
 	parts = s.withOwing(parts)
 	sent := s.send(parts)
-	if !s.take(reached("sent")) {
+	if isAgain(sent) || isCrash(sent) || !s.take(reached("sent")) {
+		s.take(sent)
 		return
 	}
 	s.standstill(parts)
@@ -210,7 +222,11 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fenced && s.reason == nil {
-		s.endLocked(&again{errors.New("the group lost this member")})
+		if s.lost {
+			s.endLocked(&again{errors.New("the group lost this member")})
+		}
+		s.lost = true // the next poll may tell why
+		return false
 	}
 	return s.reason == nil
 }
@@ -232,6 +248,11 @@ type crash struct{ err error }
 func (c *crash) Error() string { return c.err.Error() }
 func (c *crash) Unwrap() error { return c.err }
 
+func isCrash(err error) bool {
+	var c *crash
+	return errors.As(err, &c)
+}
+
 // checkEnd ends the session when all partitions have reached the end. A poll was
 // quiet when it brought no records.
 func (s *session) checkEnd(quiet bool) {
@@ -252,7 +273,7 @@ func (s *session) checkEnd(quiet bool) {
 		return
 	}
 	s.mu.Lock()
-	had := s.had
+	had := s.had && len(s.standing) == 0
 	s.mu.Unlock()
 	if had {
 		s.end(errDone)

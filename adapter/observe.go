@@ -38,6 +38,8 @@ type Stats struct {
 	Paused int
 	// Outputs that Kafka acknowledged, dead letters among them.
 	Outputs uint64
+	// Transactions that Kafka committed, see Options.Transactional.
+	Transactions uint64
 	// Failures of a handler, each time it was called.
 	Failures uint64
 	// Restoring is how many partitions are being restored now: they are not among
@@ -58,21 +60,22 @@ type Stats struct {
 func (c *Consumer) Stats() Stats {
 	n := &c.stats
 	s := Stats{
-		Partitions:  int(n.partitions.Load()),
-		Lag:         n.lag.Load(),
-		New:         n.fresh.Load(),
-		Duplicates:  n.duplicates.Load(),
-		Unknown:     n.unknown.Load(),
-		Dropped:     n.dropped.Load(),
-		WithoutID:   n.withoutID.Load(),
-		Replays:     n.replays.Load(),
-		DeadLetters: n.deadLetters.Load(),
-		Discarded:   n.discarded.Load(),
-		Skipped:     n.skipped.Load(),
-		Paused:      len(c.Paused()),
-		Outputs:     n.outputs.Load(),
-		Failures:    n.failures.Load(),
-		Sessions:    n.sessions.Load(),
+		Partitions:   int(n.partitions.Load()),
+		Lag:          n.lag.Load(),
+		New:          n.fresh.Load(),
+		Duplicates:   n.duplicates.Load(),
+		Unknown:      n.unknown.Load(),
+		Dropped:      n.dropped.Load(),
+		WithoutID:    n.withoutID.Load(),
+		Replays:      n.replays.Load(),
+		DeadLetters:  n.deadLetters.Load(),
+		Discarded:    n.discarded.Load(),
+		Skipped:      n.skipped.Load(),
+		Paused:       len(c.Paused()),
+		Outputs:      n.outputs.Load(),
+		Transactions: n.transactions.Load(),
+		Failures:     n.failures.Load(),
+		Sessions:     n.sessions.Load(),
 	}
 	c.restoreStats.addTo(&s)
 	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays +
@@ -85,6 +88,7 @@ type counters struct {
 	fresh, duplicates, unknown, withoutID, replays atomic.Uint64
 	deadLetters, discarded, dropped                atomic.Uint64
 	outputs, failures, sessions, skipped           atomic.Uint64
+	transactions                                   atomic.Uint64
 }
 
 // tally counts for one batch.

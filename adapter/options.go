@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -29,10 +30,14 @@ const (
 
 // Options of a Consumer. Brokers, Group, Topics and ID must be set.
 type Options struct {
+	// Balancer says how the group divides its partitions, and by which protocol.
+	// All members need the same one. Defaults to BalancerRange.
+	Balancer Balancer
+
 	// BatchTimeout is how long the records of one poll may take, with all
 	// retries (R7). When half of it is over, the records that are not begun
 	// are left to the next poll, so that each has at least the other half. A
-	// rebalance waits as long. Defaults to 5 minutes.
+	// handler may hold up a rebalance as long. Defaults to 5 minutes.
 	BatchTimeout time.Duration
 
 	// Brokers are the addresses to begin with, host:port.
@@ -40,7 +45,8 @@ type Options struct {
 
 	// Client holds further settings of the Kafka client, such as TLS, SASL or
 	// a session time-out. Those that the adapter sets itself are refused.
-	// Hooks and mechanisms are used by one client after another.
+	// Hooks and mechanisms are used by one client after another, and with
+	// Transactional by two at once.
 	Client []kgo.Opt
 
 	// DeadLetterTopic receives records that failed under FailureDeadLetter, or
@@ -53,6 +59,12 @@ type Options struct {
 	// when and where it was first seen, see HeaderFirstSeen. It exists when Run
 	// begins, and is none of Topics. Empty: there is none.
 	DuplicatesTopic string
+
+	// Dynamic makes the consumer a member without an instance ID: it leaves the
+	// group when Run ends, and its partitions go to the others at once. By default
+	// the instance ID is the store's identity, and the partitions wait for the
+	// store to come back, as long as the session time-out; see Leave.
+	Dynamic bool
 
 	// FreshState lets a partition start with empty state when the group has an
 	// offset and its state is not in this store (R11, rows 5, 10 and 12): the store
@@ -94,7 +106,9 @@ type Options struct {
 	// marker. It shows what would be dropped before anything is.
 	Observe bool
 
-	// OnFailure is what happens to a record whose handler fails again and again.
+	// OnFailure is what happens to a record whose handler fails again and again, and
+	// to a staged output that Kafka refuses for good after all: under
+	// FailureDeadLetter that output goes to DeadLetterTopic, see HeaderRefused.
 	// Defaults to FailureStop.
 	OnFailure OnFailure
 
@@ -115,6 +129,13 @@ type Options struct {
 	// by the goroutine that restores, by several side by side, and holds it up.
 	// Nil: nobody is told.
 	OnRestore func(RestoreProgress)
+
+	// Pinned assigns these partitions, by topic, to the consumer, without a group:
+	// one instance a disk, and no rebalance ever. The group only keeps the offsets,
+	// and has no members. When another instance commits for such a partition, Run
+	// ends with ErrPinnedTwice: each of both may have handled what came since its
+	// last commit. Empty: the partitions are assigned by the group.
+	Pinned map[string][]int32
 
 	// Pure says that the state is a pure function of the records: the handler reads
 	// and writes nothing but its Tx, and does the same whenever it gets the same
@@ -148,8 +169,18 @@ type Options struct {
 	// of it or later, as Kafka knows their times.
 	StartTime time.Time
 
-	// Topics are the topics to consume, by name.
+	// Topics are the topics to consume, by name. Those of Pinned need not be named.
 	Topics []string
+
+	// Transactional sends outputs and offsets in one Kafka transaction: readers with
+	// the isolation level read_committed see each output exactly once, together with
+	// the state (R12). See "Transactions" on the package page. Other readers see
+	// those of aborted transactions as well. A transaction that takes longer than
+	// TransactionTimeout, 60 s unless Client says otherwise, is aborted by Kafka;
+	// it holds the outputs of MaxPending and of one poll at most, for each
+	// partition. Where Kafka has access lists, the transactional ID needs WRITE: it
+	// begins with "firstseen-", the group and "-".
+	Transactional bool
 
 	// Unknown is what happens to records of which the store cannot know whether a
 	// copy was handled, for each reason (R4). DeadLetter needs a DeadLetterTopic;
@@ -186,6 +217,9 @@ func (o *Options) withDefaults() Options {
 		c.Logger = slog.Default()
 	}
 	c.Brokers, c.Topics = slices.Clone(c.Brokers), slices.Clone(c.Topics)
+	if c.Pinned = clonePinned(c.Pinned); len(c.Topics) == 0 {
+		c.Topics = slices.Collect(maps.Keys(c.Pinned))
+	}
 	c.Client = slices.Clone(c.Client)
 	slices.Sort(c.Topics)
 	return c
@@ -205,6 +239,7 @@ func (o *Options) validate() error {
 	wrong(slices.Contains(o.Topics, ""), "Topics holds an empty name; leave it out")
 	wrong(len(slices.Compact(slices.Clone(o.Topics))) < len(o.Topics),
 		"Topics names a topic twice: %s; name it once", strings.Join(o.Topics, ", "))
+	wrong(int(o.Balancer) >= len(balancers), "Balancer is %d; give one of the Balancer constants", o.Balancer)
 	wrong(o.BatchTimeout < 0, "BatchTimeout is %v; give a positive duration, or 0 for 5m", o.BatchTimeout)
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
@@ -233,12 +268,22 @@ func (o *Options) validate() error {
 	for reason, action := range unknowns(o.Unknown) {
 		wrong(action > store.Drop, "Unknown.%s is %d; give store.Accept, store.DeadLetter or store.Drop", reason, action)
 	}
+	errs = append(errs, o.checkPinned())
 	errs = append(errs, checkExtractor(o.ID), o.Window.Validate())
 	return errors.Join(errs...)
 }
 
 // sessionTimeout is how long a member that went silent keeps its partitions.
 const sessionTimeout = 45 * time.Second
+
+// rebalanceTimeout is how long the group waits for a member whose batch takes its
+// time, and whose handler then has to be given up.
+func (o *Options) rebalanceTimeout() time.Duration {
+	return o.BatchTimeout + hangPatience + o.deliverTimeout()
+}
+
+// pinned tells whether partitions are assigned without a group.
+func (o *Options) pinned() bool { return len(o.Pinned) > 0 }
 
 // clientOptions returns the settings of a session's client: defaults that the
 // user may change, the user's own, and those that the adapter owns.
@@ -252,18 +297,18 @@ func (o *Options) clientOptions(st *store.Store, owned ...kgo.Opt) []kgo.Opt {
 // ownedOptions are the settings without which the law does not hold, apart from
 // the functions that a session adds.
 func (o *Options) ownedOptions(st *store.Store) []kgo.Opt {
-	return []kgo.Opt{
+	opts := append(o.groupOptions(st),
 		kgo.SeedBrokers(o.Brokers...),
-		kgo.ConsumerGroup(o.Group),
-		kgo.ConsumeTopics(o.Topics...),
-		kgo.InstanceID(st.ID().String()),
-		kgo.Balancers(kgo.RangeBalancer()),
-		kgo.RebalanceTimeout(o.BatchTimeout + sendPatience + commitTimeout),
-		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // never used: a plan gives exact offsets
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	)
+	return append(opts, sendOptions()...)
+}
+
+// sendOptions are those of ownedOptions that are about outputs.
+func sendOptions() []kgo.Opt {
+	return []kgo.Opt{
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), // chosen when an output is staged
 		kgo.MaxBufferedRecords(math.MaxInt32),          // what is pending is bounded, and Produce must not block

@@ -212,6 +212,39 @@ func (o *outbox) collect(final func(*output) bool) (acked int, refused []*output
 	return acked, refused
 }
 
+// all returns the outputs, in order.
+func (o *outbox) all() []*output {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.list)
+}
+
+// replace puts an output in the place of one that is refused, in the order of its
+// own topic.
+func (o *outbox) replace(out, by *output) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	old, its := o.laneOf(out.rec.Topic), o.laneOf(by.rec.Topic)
+	old.queue = slices.DeleteFunc(old.queue, func(other *output) bool { return other == out })
+	its.queue = nil
+	for i, other := range o.list {
+		if other == out {
+			o.list[i], other = by, by
+			o.bytes += by.bytes - out.bytes
+		}
+		if other.rec.Topic == by.rec.Topic && !other.acked {
+			its.queue = append(its.queue, other)
+		}
+	}
+}
+
+// clear takes all outputs out: Kafka has them.
+func (o *outbox) clear() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list, o.bytes, o.lanes = nil, 0, nil
+}
+
 // settled returns the newest batch of which, and of all before it, the outputs
 // are acknowledged; newest when all are.
 func (o *outbox) settled(newest uint64) uint64 {

@@ -2,8 +2,10 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -32,10 +34,14 @@ type partition struct {
 	sent    uint64  // up to this batch all outputs are acknowledged
 	settled uint64  // up to this batch the store knows that
 
+	tries tries // of transactions with these outputs
+
 	committed store.Committed // what Kafka acknowledged last; Tag "" when nothing
 	carried   uint64          // the sequence in its tag
 	noted     bool            // the store knows it (K)
 	unsure    bool            // K in the store is not of a commit of ours
+
+	batchState atomic.Int32 // what is to become of the batch that is being made
 
 	repeating bool       // records are handled again, their outputs dropped (R13; R11, row 9)
 	source    *reader    // of the log beside the group, while it is read before the partition flows
@@ -97,6 +103,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 	)
 	deadline, _ := ctx.Deadline()
 	half := p.s.c.opts.BatchTimeout / 2
+	p.beginBatch()
 	err = p.ns.Update(func(b *store.Batch) error {
 		items := p.extract(b.Position().Offset, recs, &count)
 		prepare(b, items)
@@ -122,14 +129,14 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 			b.Remember(last.Offset, Fingerprint(last))
 		}
 		next = b.Position()
-		return p.s.reached("handled")
+		return errors.Join(p.mayCommit(), p.s.reached("handled"))
 	})
 	if err != nil {
 		return false, later(err)
 	}
 	p.durable(next, staged)
 	p.s.c.stats.add(count)
-	if cut && !p.repeating {
+	if (cut || run.Err() != nil) && !p.repeating {
 		p.s.refetch(p)
 	}
 	return !cut && p.stopped == nil && p.failed == nil && run.Err() == nil, p.s.reached("durable")

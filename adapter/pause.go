@@ -15,7 +15,8 @@ type Pause struct {
 	Partition int32
 	Offset    int64
 	// Err says why: a *RecordError for a record that failed under FailurePause,
-	// ErrOutputsPending, or ErrRestoring.
+	// ErrOutputRefused for an output of it that Kafka refuses, ErrOutputsPending,
+	// ErrRestoring, or ErrHandlerHangs.
 	Err error
 }
 
@@ -34,16 +35,18 @@ func (c *Consumer) Paused() []Pause {
 	return all
 }
 
-// Resume has a partition go on that is paused for a record that failed: the
-// record is handled again. It reports whether there is such a partition. One
-// that waits for its outputs, or is restored, goes on by itself; so does every partition that is
+// Resume has a partition go on that is paused for a record that failed, or for an
+// output that was refused: it is handled, or sent, again. It reports whether there
+// is such a partition. One that waits for its outputs, for its restore, or for a
+// handler that hangs, goes on by itself; so does every partition that is
 // assigned anew. It may be called at any time, from any goroutine.
 func (c *Consumer) Resume(topic string, partition int32) bool {
 	of := topicPartition{topic, partition}
 	c.pauses.mu.Lock()
 	defer c.pauses.mu.Unlock()
 	at, ok := c.pauses.now[of]
-	if !ok || errors.Is(at.Err, ErrOutputsPending) || errors.Is(at.Err, ErrRestoring) {
+	if !ok || errors.Is(at.Err, ErrOutputsPending) || errors.Is(at.Err, ErrRestoring) ||
+		errors.Is(at.Err, ErrHandlerHangs) {
 		return false
 	}
 	c.pauses.wanted = append(c.pauses.wanted, of)
@@ -122,7 +125,7 @@ func (s *session) unpause(p *partition) {
 func (s *session) standstill(parts []*partition) {
 	for _, p := range parts {
 		switch {
-		case p.failed != nil && p.paused == nil:
+		case p.failed != nil && !errors.Is(p.paused, p.failed):
 			s.pause(p, p.failed)
 		case p.paused == nil && p.full(0):
 			s.pause(p, ErrOutputsPending)
@@ -134,7 +137,12 @@ func (s *session) standstill(parts []*partition) {
 		s.mu.Lock()
 		p := s.parts[of]
 		s.mu.Unlock()
-		if p != nil && p.failed != nil {
+		switch {
+		case p == nil || p.failed == nil:
+		case p.tries.refused: // it goes on when its outputs are sent
+			p.failed, p.tries = nil, tries{}
+			s.pause(p, ErrOutputsPending)
+		default:
 			p.failed = nil
 			s.resume(p)
 		}

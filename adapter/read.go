@@ -17,7 +17,7 @@ func (p *partition) read(ctx context.Context, from int64) ([]*kgo.Record, int64,
 		c := p.source.next(ctx, from)
 		return c.recs, c.next, c.err
 	}
-	leader, _, err := p.s.cl.PartitionLeader(p.topic, p.number)
+	leader, err := p.s.leader(topicPartition{p.topic, p.number})
 	if err != nil {
 		return nil, 0, unanswered("leaders", err)
 	}

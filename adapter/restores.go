@@ -84,7 +84,7 @@ func (s *session) arrive() {
 		s.parts[of] = p
 	}
 	s.mu.Unlock()
-	if len(parts) == 0 || !s.take(s.send(parts)) {
+	if len(parts) == 0 || !s.take(s.sendStored(parts)) {
 		return
 	}
 	for _, p := range parts {
@@ -102,6 +102,19 @@ func (s *session) restores() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.restoring) > 0
+}
+
+// cutRestores cuts the restores of partitions short that a rebalance takes.
+func (s *session) cutRestores(revoked map[string][]int32) {
+	of := make(map[string]map[int32]kgo.Offset)
+	for topic, numbers := range revoked {
+		of[topic] = make(map[int32]kgo.Offset)
+		for _, number := range numbers {
+			of[topic][number] = kgo.Offset{}
+			s.c.standbys.giveBack(topicPartition{topic, number})
+		}
+	}
+	s.endRestores(of)
 }
 
 // endRestores cuts the restores of these partitions short, nil: of all. What they

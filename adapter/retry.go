@@ -66,6 +66,7 @@ var fenced = []error{
 	kerr.UnknownMemberID, kerr.IllegalGeneration, kerr.FencedInstanceID,
 	kerr.StaleMemberEpoch, kerr.FencedMemberEpoch, kerr.UnknownTopicID,
 	kerr.UnknownTopicOrPartition, kerr.OffsetOutOfRange, kerr.FencedLeaderEpoch,
+	kerr.UnreleasedInstanceID,
 }
 
 // endsSession tells whether an error ends the session, but not Run: a new

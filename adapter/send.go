@@ -19,9 +19,12 @@ const sendPatience = 5 * time.Second
 
 // send sends what is pending of these partitions, by topic in the order in which
 // it was staged, and waits for Kafka as long as that helps. What Kafka refuses
-// for good stays pending and ends Run; what fails otherwise is sent again after
-// a pause.
+// for good is treated as OnFailure says; what fails otherwise is sent again after a
+// pause.
 func (s *session) send(parts []*partition) error {
+	if s.txn != nil {
+		return s.transact(parts)
+	}
 	ctx, cancel := context.WithTimeout(s.work, sendPatience)
 	defer cancel()
 	ready := func(topic string) error { return s.topics.ready(ctx, topic) }
@@ -29,7 +32,9 @@ func (s *session) send(parts []*partition) error {
 	for more := true; more && len(errs) == 0; {
 		var waits []<-chan struct{}
 		for _, p := range parts {
-			waits = append(waits, p.out.start(s, ready)...)
+			if !p.tries.refused {
+				waits = append(waits, p.out.start(s, ready)...)
+			}
 		}
 		more = len(waits) > 0 && await(ctx, waits)
 		for _, p := range parts {
@@ -43,14 +48,28 @@ func (s *session) send(parts []*partition) error {
 	return errors.Join(errs...)
 }
 
+// sendStored sends what is pending when partitions are assigned. Transactions are
+// the loop's: there the partitions wait for the next one.
+func (s *session) sendStored(parts []*partition) error {
+	if s.txn == nil {
+		return s.send(parts)
+	}
+	for _, p := range parts {
+		p.sent = max(p.sent, p.out.settled(p.batch))
+	}
+	return nil
+}
+
 // collect takes over what Kafka has answered. The errors are those of outputs
-// that it refuses for good.
+// that it refuses for good, where Run is to end for them.
 func (p *partition) collect() (errs []error) {
 	acked, refused := p.out.collect(func(out *output) bool { return p.final(out) })
 	p.s.c.stats.outputs.Add(uint64(acked))
 	p.sent = max(p.sent, p.out.settled(p.batch))
 	for _, out := range refused {
-		errs = append(errs, p.refusal(out))
+		if err := p.refused(out); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }
@@ -91,14 +110,23 @@ func (s *session) owe(parts []*partition) {
 	}
 }
 
-// withOwing returns these partitions and those that have outputs pending.
+// withOwing returns these partitions and those that have outputs pending. With
+// transactions it returns all: one holds what several polls have left.
 func (s *session) withOwing(parts []*partition) []*partition {
+	if s.txn != nil {
+		return s.assigned()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.owing) == 0 {
 		return parts
 	}
-	all := maps.Clone(s.owing)
+	all := make(map[*partition]bool, len(s.owing)+len(parts))
+	for p := range s.owing {
+		if s.parts[topicPartition{p.topic, p.number}] == p { // or it is about to be assigned
+			all[p] = true
+		}
+	}
 	for _, p := range parts {
 		all[p] = true
 	}

@@ -27,6 +27,7 @@ type session struct {
 	cl     *kgo.Client
 	admin  admin
 	topics *outputTopics
+	txn    *transactions   // nil without Options.Transactional
 	work   context.Context // outlives the end of Run's context, for the shutdown time
 	until  offsets         // with UntilEnd
 
@@ -38,15 +39,22 @@ type session struct {
 
 	progressed bool // something was decided
 	closing    bool // the last commit is done
+	lost       bool // the loop has seen that the member was lost
 
-	mu     sync.Mutex // guards what is below
-	member string     // the member ID that the partitions were assigned to
-	parts  map[topicPartition]*partition
-	boxes  map[topicPartition]*outbox // of all that the session has had
-	owing  map[*partition]bool        // those with outputs pending
-	had    bool                       // partitions were assigned
-	source *kgo.Client                // reads logs beside the group; nil: not yet
-	aside  bool                       // it is no member, and only reads: a standby
+	membership membership
+	leaders    map[topicPartition]int32 // of pinned partitions, before the client consumes
+	aside      bool                     // it is no member, and only reads: a standby
+
+	mu       sync.Mutex // guards what is below
+	member   string     // the member ID that the partitions were assigned to
+	parts    map[topicPartition]*partition
+	boxes    map[topicPartition]*outbox // of all that the session has had
+	owing    map[*partition]bool        // those with outputs pending
+	had      bool                       // partitions were assigned
+	cut      context.CancelFunc         // has the loop give way to a rebalance
+	hung     error                      // a handler hangs: why another session follows
+	standing map[topicPartition]bool    // assigned, and a handler of an earlier session hangs
+	source   *kgo.Client                // reads logs beside the group; nil: not yet
 
 	restoring map[topicPartition]*restoration // not in parts
 	restored  []*partition                    // to be taken into parts by the loop
@@ -62,6 +70,7 @@ func newSession(work context.Context, c *Consumer, until offsets) *session {
 	return &session{c: c, work: work, until: until,
 		ready: make(chan struct{}), parts: make(map[topicPartition]*partition),
 		boxes: make(map[topicPartition]*outbox), owing: make(map[*partition]bool),
+		standing: make(map[topicPartition]bool), leaders: make(map[topicPartition]int32),
 		restoring: make(map[topicPartition]*restoration)}
 }
 
@@ -70,13 +79,13 @@ func newSession(work context.Context, c *Consumer, until offsets) *session {
 func (s *session) run(ctx context.Context) error {
 	s.poll, s.wake = context.WithCancel(ctx)
 	s.topics = &outputTopics{limits: &s.c.limits}
-	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st,
-		kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch),
-		kgo.OnOffsetsFetched(s.onFetched),
-		kgo.AdjustFetchOffsetsFn(s.onAssigned),
-		kgo.OnPartitionsRevoked(s.onRevoked),
-		kgo.OnPartitionsLost(s.onLost),
-	)...)
+	if err := s.beginTransactions(ctx); err != nil {
+		s.wake()
+		return err
+	}
+	defer s.txn.close()
+	s.release(s.poll)
+	cl, err := kgo.NewClient(s.c.opts.clientOptions(s.c.st, s.callbacks()...)...)
 	if err != nil {
 		s.wake()
 		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
@@ -86,12 +95,16 @@ func (s *session) run(ctx context.Context) error {
 	close(s.ready)
 	var watch sync.WaitGroup
 	watch.Go(s.watchStore)
+	watch.Go(s.watchHangs)
+	if s.c.opts.pinned() {
+		s.pin()
+	}
 	s.loop(ctx)
 	s.wake()
 	watch.Wait()
 	s.endRestores(nil)
 	cl.CloseAllowingRebalance()
-	s.forget()
+	s.forget(s.assigned())
 	s.closeSource()
 	if err := s.over(); !errors.Is(err, errDone) {
 		return err
@@ -161,14 +174,13 @@ func isAgain(err error) bool {
 // finish is the end of a session while no rebalance runs.
 func (s *session) finish() {
 	s.closing = true
-	s.settle()
+	s.settle(s.assigned())
 }
 
-// settle commits every position, moved or not, since the group's offset may
-// have been set back beside us; and tells the store what it does not know. A
-// session that was fenced commits nothing.
-func (s *session) settle() {
-	parts := s.assigned()
+// settle commits the positions of these partitions, moved or not, since the
+// group's offset may have been set back beside us; and tells the store what it
+// does not know. A session that was fenced commits nothing.
+func (s *session) settle(parts []*partition) {
 	s.mu.Lock()
 	fenced := s.fenced
 	var died *crash
@@ -187,38 +199,86 @@ func (s *session) settle() {
 	}
 }
 
-// onRevoked runs when a rebalance takes the partitions, and when the client is
-// closed. The loop waits.
-func (s *session) onRevoked(context.Context, *kgo.Client, map[string][]int32) {
+// onRevoked runs when a rebalance takes partitions, and when the client is closed.
+// The loop waits. An eager rebalance takes all; others take those that move, and
+// what stays flows on.
+func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
 	if s.closing {
 		return
 	}
-	s.settle()
-	s.forget()
+	if len(revoked) == 0 && !s.membership.server.Load() {
+		s.membership.joining.Store(true) // a cooperative member joins again, with what it keeps
+	}
+	s.cutRestores(revoked)
+	parts := s.named(revoked)
+	s.settle(parts)
+	s.forget(parts)
 }
 
-// forget lets go of all partitions.
-func (s *session) forget() {
-	s.endRestores(nil)
-	for _, p := range s.assigned() {
+// named returns those of these partitions that the session has.
+func (s *session) named(partitions map[string][]int32) (parts []*partition) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for topic, numbers := range partitions {
+		for _, number := range numbers {
+			of := topicPartition{topic, number}
+			delete(s.standing, of)
+			if p := s.parts[of]; p != nil {
+				parts = append(parts, p)
+			}
+		}
+	}
+	return parts
+}
+
+// forget lets go of partitions.
+func (s *session) forget(parts []*partition) {
+	for _, p := range parts {
 		if p.paused != nil {
 			s.unpause(p)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.parts)
-	clear(s.owing)
-	s.c.standbys.giveBack()
-	s.c.stats.partitions.Store(0)
+	for _, p := range parts {
+		of := topicPartition{p.topic, p.number}
+		delete(s.parts, of)
+		delete(s.owing, p)
+		s.c.standbys.giveBack(of)
+	}
+	if s.closing { // how far it came stays to be seen
+		s.c.stats.partitions.Store(int64(len(s.parts)))
+	} else {
+		s.measureLocked()
+	}
 }
 
 // onLost runs when the group does not know the member any more, or could not
-// be joined. The loop waits, and is told why by its next poll.
+// be joined. The loop waits, and is told why by its next poll; by KIP-848 it is
+// only woken.
 func (s *session) onLost(context.Context, *kgo.Client, map[string][]int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fenced = true
+	if s.nudge != nil {
+		s.nudge()
+	}
+}
+
+// callbacks are the settings by which the client and the session meet.
+func (s *session) callbacks() []kgo.Opt {
+	opts := []kgo.Opt{kgo.ProducerBatchMaxBytesFn(s.topics.maxBatch)}
+	if s.c.opts.pinned() {
+		return opts
+	}
+	return append(opts,
+		kgo.WithHooks(&s.membership),
+		kgo.OnOffsetsFetched(s.onFetched),
+		kgo.AdjustFetchOffsetsFn(s.onAssigned),
+		kgo.OnPartitionsRevoked(s.onRevoked),
+		kgo.OnPartitionsLost(s.onLost),
+		kgo.OnPartitionsCallbackBlocked(s.onBlocked),
+	)
 }
 
 // refetch has the rest of a poll that was not begun fetched again, from L.

@@ -91,5 +91,7 @@ func TestSession_LostIsFenced(t *testing.T) {
 	s.onLost(t.Context(), nil, nil)
 	require.True(t, s.fenced)
 	require.False(t, s.survives(t.Context(), nil))
+	require.NoError(t, s.over(), "the next poll may tell why")
+	require.False(t, s.survives(t.Context(), nil))
 	require.True(t, isAgain(s.over()))
 }

@@ -231,11 +231,11 @@ func (s *standbys) take(assigned map[string]map[int32]kgo.Offset) {
 	}
 }
 
-// giveBack has all partitions followed that are in the list.
-func (s *standbys) giveBack() {
+// giveBack has a partition followed again, if it is in the list.
+func (s *standbys) giveBack(of topicPartition) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	clear(s.taken)
+	delete(s.taken, of)
 }
 
 // Standbys returns the partitions of Options.Standby that other members of the group

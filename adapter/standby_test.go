@@ -121,34 +121,6 @@ func TestStandby_SaysWhatIsWrong(t *testing.T) {
 	})
 }
 
-// A standby is cut short by the assignment, and by the end of Run, wherever it is.
-func TestStandby_CutShort(t *testing.T) {
-	inWorldOf(t, 2, func(t *testing.T, w *world) {
-		hold := make(chan struct{})
-		w.opts.Standby = map[string][]int32{topic: {0, 1}}
-		w.opts.MaxPollRecords = 5
-		one, two, stopOne, stopTwo := w.pair(w.calls.seen)
-		two.firstRead = 1
-		two.opts.OnRestore = func(p RestoreProgress) {
-			if p.Next > 0 && !p.Done {
-				<-hold
-			}
-		}
-		for p := range int32(2) {
-			for i := range 20 {
-				w.produce(p, ids(string(rune('a'+p))+string(rune('a'+i)), 5)...)
-			}
-		}
-		w.until(func() bool { return two.Stats().Restoring == 1 && one.Stats().Partitions == 1 })
-		require.NoError(t, stopOne())
-		time.Sleep(sessionTimeout)
-		close(hold)
-		w.until(func() bool { return w.committedAt(0) == 100 && w.committedAt(1) == 100 })
-		require.NoError(t, stopTwo())
-		require.Len(t, w.calls.count(), 200)
-	})
-}
-
 func TestOptions_Standby(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.opts.Standby = map[string][]int32{"elsewhere": {0}, topic: {-1}}

@@ -23,6 +23,7 @@ type Batch struct {
 	ages       Ages
 	state      map[string]stateWrite
 	outs       []staged
+	replaced   []replacement
 	settled    uint64
 	failed     Position // the record whose function failed; zero: none
 	dirty      bool     // there is something to commit
@@ -391,6 +392,7 @@ func (b *Batch) commit() error {
 	if b.settled > 0 {
 		must(w.DeleteRange(outKey(n.num, 0, 0), outKey(n.num, b.settled+1, 0), nil))
 	}
+	b.replace(w)
 	for i, o := range b.outs {
 		must(w.Set(outKey(n.num, b.head.sequence, uint32(i)), o.append(nil), nil))
 	}

@@ -142,6 +142,10 @@ var (
 	// function it was handed to has returned.
 	ErrTxDone = errors.New("store: transaction has ended")
 
+	// ErrNotPending is returned by Batch.Replace for an output that is not staged,
+	// or is settled.
+	ErrNotPending = errors.New("store: the output is not pending")
+
 	// ErrOverflow is returned by Tx.Add when the sum does not fit an int64.
 	ErrOverflow = errors.New("store: sum overflows")
 )

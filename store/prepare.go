@@ -9,17 +9,24 @@ import (
 
 // prepared is what a batch knows of IDs before it decides them: where the
 // segments, which do not change while a batch runs, have them. The owner looks
-// the first IDs up; a goroutine goes ahead with the others while the owner
-// decides and handles.
+// the first IDs up; two scouts go ahead with the others, a piece each in turn,
+// while the owner decides and handles.
 //
-//	owner      |-- first --|- decide - decide - decide - decide - ...
-//	goroutine  |-- piece --|-- piece --|-- piece --|
+//	owner  |-- first --|- decide - decide - decide - decide - ...
+//	scout  |-- piece --|-- piece --|
+//	scout  |-- piece --|-- piece --|
 type prepared struct {
-	found []found
-	known int      // how many of them the owner may read
-	more  chan int // brings how many are known by now; nil when nobody is ahead
-	stop  atomic.Bool
-	ahead prober
+	found  []found
+	known  int // how many of them the owner may read
+	turn   int // the scout that brings the next ones
+	stop   atomic.Bool
+	scouts [2]scout
+}
+
+// scout is what a goroutine ahead of the owner needs.
+type scout struct {
+	prober
+	more chan int // brings how many are known with its piece; nil when it does not run
 }
 
 // found is the newest hit for one ID.
@@ -44,7 +51,7 @@ type maybe struct {
 
 const (
 	alone = 128 // IDs that are not worth a goroutine
-	piece = 256 // IDs that it looks up before it tells
+	piece = 256 // IDs that a scout looks up before it tells
 )
 
 func (x *segments) prepare(ids []ident) {
@@ -54,9 +61,14 @@ func (x *segments) prepare(ids []ident) {
 	clear(p.found)
 	first := len(ids)
 	if first > alone {
-		first = min(first/3, piece)
-		p.more = make(chan int, (len(ids)-first)/piece+1) // never waits for the owner
-		go x.prepareFrom(first, ids)
+		first = min(len(ids)/3+1, piece)
+		for i := range p.scouts {
+			if from := first * (i + 1); from < len(ids) {
+				q := &p.scouts[i]
+				q.more = make(chan int, len(ids)/first) // never waits for the owner
+				go x.scout(q, ids, from, first)
+			}
+		}
 	}
 	if x.lookAll(&x.batch.near, ids[:first], p.found) != nil {
 		p.end() // the look-up that needs it meets the error again
@@ -65,19 +77,18 @@ func (x *segments) prepare(ids []ident) {
 	p.known = first
 }
 
-// prepareFrom looks up what follows the first IDs, piece by piece. It ends early
-// by an error, which the owner's own look-up meets again.
-func (x *segments) prepareFrom(from int, ids []ident) {
+// scout looks every second piece up, from a place on. It ends early by an error,
+// which the owner's own look-up meets again.
+func (x *segments) scout(q *scout, ids []ident, from, size int) {
 	p := &x.batch.ready
-	defer close(p.more)
+	defer close(q.more)
 	_ = guarded(func() error {
-		for from < len(ids) && !p.stop.Load() {
-			to := min(from+piece, len(ids))
-			if err := x.lookAll(&p.ahead, ids[from:to], p.found[from:]); err != nil {
+		for ; from < len(ids) && !p.stop.Load(); from += size * len(p.scouts) {
+			to := min(from+size, len(ids))
+			if err := x.lookAll(&q.prober, ids[from:to], p.found[from:to]); err != nil {
 				return err
 			}
-			p.more <- to
-			from = to
+			q.more <- to
 		}
 		return nil
 	})
@@ -89,27 +100,30 @@ func (p *prepared) at(i int) *found {
 		return nil
 	}
 	for i >= p.known {
-		known, ok := <-p.more
+		known, ok := <-p.scouts[p.turn].more
 		if !ok {
 			p.found = p.found[:p.known]
 			return nil
 		}
-		p.known = known
+		p.known, p.turn = known, (p.turn+1)%len(p.scouts)
 	}
 	return &p.found[i]
 }
 
 // end forgets everything, and waits until nobody is ahead.
 func (p *prepared) end() {
-	if p.more != nil {
-		p.stop.Store(true)
-		for range p.more { // until it is closed
+	p.stop.Store(true)
+	for i := range p.scouts {
+		q := &p.scouts[i]
+		if q.more != nil {
+			for range q.more { // until it is closed
+			}
+			q.more = nil
 		}
-		p.stop.Store(false)
-		p.more = nil
+		q.close()
 	}
-	p.ahead.close()
-	p.found, p.known = p.found[:0], 0
+	p.stop.Store(false)
+	p.found, p.known, p.turn = p.found[:0], 0, 0
 }
 
 // close gives the iterator back.

@@ -22,7 +22,7 @@ type idScratch struct {
 // indexScratch is what segments need beside what they keep.
 type indexScratch struct {
 	found []found
-	maybe [2][]maybe // of the owner, and of the goroutine ahead
+	maybe [3][]maybe // of the owner and its scouts
 	spare []*run     // empty ones
 	value []byte
 	text  []byte // of an extended entry
@@ -30,19 +30,26 @@ type indexScratch struct {
 
 func (b *batchIndex) borrow(from *scratch) {
 	b.indexScratch = borrow[indexScratch](&from.indexes)
-	b.ready.found, b.near.maybe, b.ready.ahead.maybe = b.found, b.maybe[0], b.maybe[1]
+	b.ready.found = b.found
+	for i, q := range b.probers() {
+		q.maybe = b.maybe[i]
+	}
+}
+
+func (b *batchIndex) probers() [3]*prober {
+	return [...]*prober{&b.near, &b.ready.scouts[0].prober, &b.ready.scouts[1].prober}
 }
 
 // giveBack gives everything back: nobody looks up any more.
 func (b *batchIndex) giveBack(to *scratch) {
 	b.keep(b.runs)
-	b.found, b.maybe = b.ready.found, [2][]maybe{b.near.maybe, b.ready.ahead.maybe}
-	for _, m := range b.maybe {
-		clear(m[:cap(m)]) // a segment that is gone must not hang on
+	b.found, b.ready.found = b.ready.found, nil
+	for i, q := range b.probers() {
+		clear(q.maybe[:cap(q.maybe)]) // a segment that is gone must not hang on
+		b.maybe[i], q.maybe = q.maybe, nil
 	}
 	giveBack(&to.indexes, b.indexScratch)
 	b.indexScratch = indexScratch{}
-	b.ready.found, b.near.maybe, b.ready.ahead.maybe = nil, nil, nil
 }
 
 // spareBytes is how much memory of runs is kept for the batches that follow;

@@ -229,6 +229,9 @@ type Stats struct {
 	Namespaces int
 	// MemoryBytes is what markers outside tables take of Options.Memory.
 	MemoryBytes int64
+	// FilterBytes is what filters take, and CacheBytes what cached blocks and
+	// write buffers take, beside it.
+	FilterBytes, CacheBytes int64
 	// FiltersMadeAnew is how many filters were found to be damaged since the
 	// store was opened, and were made anew from their tables.
 	FiltersMadeAnew int64
@@ -244,12 +247,15 @@ func (s *Store) Stats() Stats {
 	defer s.leave()
 	s.mu.Lock()
 	st := Stats{
-		State: s.State(), Namespaces: len(s.names), MemoryBytes: s.memory.Load(), FiltersMadeAnew: s.refilled.Load(),
+		State: s.State(), Namespaces: len(s.names), FiltersMadeAnew: s.refilled.Load(),
+		MemoryBytes: s.memory.Load(), FilterBytes: s.filters.Load(),
 	}
 	s.mu.Unlock()
 	// Metrics of a database that fails meanwhile are no reason to fail.
 	_ = guarded(func() error {
-		st.DiskBytes = s.db.Metrics().DiskSpaceUsage()
+		m := s.db.Metrics()
+		st.DiskBytes = m.DiskSpaceUsage()
+		st.CacheBytes = m.BlockCache.Size + int64(m.MemTable.Size+m.MemTable.ZombieSize)
 		return nil
 	})
 	return st

@@ -266,6 +266,8 @@ func unwritable(err error) bool {
 
 func (s *Store) spillDir() string { return s.fs.PathJoin(s.dir, spillDir) }
 
+func uncompressed() *sstable.CompressionProfile { return sstable.NoCompression }
+
 // openDB opens Pebble with everything set that could otherwise end the process
 // or forget silently.
 func (s *Store) openDB(there bool) error {
@@ -290,8 +292,9 @@ func (s *Store) openDB(there bool) error {
 		DisableAutomaticCompactions: s.still,
 	}
 	po.EnsureDefaults()
+	po.Levels[0].Compression = uncompressed // what is flushed is mostly runs, and soon gone
 	s.tables = po.MakeWriterOptions(6, po.FormatMajorVersion.MaxTableFormat())
-	s.tables.Compression = sstable.NoCompression // IDs and filters are noise to it
+	s.tables.Compression = uncompressed() // IDs and filters are noise to it
 	s.tables.BlockSize, s.tables.IndexBlockSize = 4<<10, 16<<10
 	s.tables.FilterPolicy = nil
 	path := s.fs.PathJoin(s.dir, dataDir)

@@ -82,7 +82,9 @@ func (s *stream) produce(
 	client, err := kgo.NewClient(append(opts,
 		kgo.SeedBrokers(b.fake.ListenAddrs()...),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
-		kgo.ProducerLinger(0),
+		// A chunk is sent whole as soon as it is there: which writes the broker
+		// fails does not depend on how a busy machine cuts it.
+		kgo.ProducerLinger(20*time.Millisecond),
 		kgo.MetadataMinAge(10*time.Millisecond),
 		kgo.RetryBackoffFn(func(int) time.Duration { return time.Millisecond }),
 	)...)

@@ -49,7 +49,7 @@ var exits = []struct {
 		store.ErrUnfit, store.ErrDiskFull, store.ErrBeyondRepair}},
 	{exitBroker, []error{
 		errBroker, adapter.ErrBrokersAway, adapter.ErrCommitRefused, adapter.ErrConsumeRefused,
-		adapter.ErrNoTopicID, adapter.ErrOutputRefused, adapter.ErrUnknownTopic,
+		adapter.ErrNoTopicID, adapter.ErrOutputRefused, adapter.ErrTransactionRefused, adapter.ErrUnknownTopic,
 	}},
 }
 

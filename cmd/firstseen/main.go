@@ -16,6 +16,7 @@
 //	firstseen forget    forget IDs
 //	firstseen advance   move the clock of an idle namespace
 //	firstseen delete    delete a namespace
+//	firstseen leave     take a store out of its consumer group for good
 //
 // The second group changes nothing. Both need a store that nobody has open: what
 // runs is asked by its own program, through package store.
@@ -95,7 +96,7 @@ func newRoot() *cobra.Command {
 		{"Look into a store (nothing in it changes):",
 			[]*cobra.Command{newStat(), newWhy(), newMarkers(), newAdvise(), newCheck()}},
 		{"Keep and change a store:",
-			[]*cobra.Command{newBackup(), newAdopt(), newRepair(), newForget(), newAdvance(), newDelete()}},
+			[]*cobra.Command{newBackup(), newAdopt(), newRepair(), newForget(), newAdvance(), newDelete(), newLeave()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
 		for _, cmd := range g.cmds {

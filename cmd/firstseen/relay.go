@@ -24,8 +24,10 @@ type relayFlags struct {
 	window   string
 	dir      string
 	untilEnd bool
+	plain    bool // at least once, without transactions
 	settings []string
 	policies policyFlags
+	members  groupFlags
 }
 
 func newRelay() *cobra.Command {
@@ -37,6 +39,8 @@ func newRelay() *cobra.Command {
 		Long: "Write every message of a topic once to another one: partition, key, value, headers\n" +
 			"and time stay. The output topic is created when it is missing. SIGINT or SIGTERM end\n" +
 			"it: the batch in hand is finished and committed.\n\n" +
+			"The copies and the group's offset go out in one Kafka transaction, so that a reader\n" +
+			"with isolation.level=read_committed sees each message exactly once, whatever crashes.\n\n" +
 			"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return relay(cmd.Context(), cmd.ErrOrStderr(), f)
@@ -51,7 +55,10 @@ func newRelay() *cobra.Command {
 		"what names a message: header:NAME, key or json:/pointer; several make one ID in that order")
 	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
 	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
+	flags.BoolVar(&f.plain, "at-least-once", false,
+		"send without transactions: sooner to be seen, and once more after a crash")
 	f.policies.register(cmd)
+	f.members.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd
@@ -61,6 +68,7 @@ func newRelay() *cobra.Command {
 func (f *relayFlags) options() (*adapter.Options, error) {
 	o := &adapter.Options{
 		Brokers: f.brokers, Group: f.group, Topics: []string{f.from}, UntilEnd: f.untilEnd,
+		Transactional: !f.plain,
 	}
 	var errs []error
 	for _, required := range []struct{ name, value, give string }{
@@ -90,6 +98,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, f.policies.apply(o), f.policies.applyRestore(o, f.from, f.to))
+	errs = append(errs, f.members.apply(o))
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}

@@ -19,10 +19,10 @@ import (
 // batch is how many records the relay takes in one poll, of all partitions.
 const batch = 500
 
-// The real program against a real Kafka: every message is there, in order, and
+// The real program without transactions, against a real Kafka: every message is there, in order, and
 // what came twice are the outputs of the batch that a kill cut off, sent again
 // as they were.
-func TestRelay_SurvivesKill9(t *testing.T) {
+func TestRelay_AtLeastOnce_SurvivesKill9(t *testing.T) {
 	in := realInput(t)
 	out, group := kafkatest.Name(t), kafkatest.Name(t)
 	program := build(t)
@@ -30,7 +30,7 @@ func TestRelay_SurvivesKill9(t *testing.T) {
 	in.survive(t, group, func() *exec.Cmd {
 		return exec.Command(program, "relay", "--brokers", strings.Join(in.Brokers(), ","),
 			"--from", in.topic, "--to", out, "--group", group, "--id", "key", "--window", "24h",
-			"--store", dir, "--until-end")
+			"--store", dir, "--until-end", "--at-least-once")
 	})
 
 	repeated, outputs := 0, map[string]bool{}

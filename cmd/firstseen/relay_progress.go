@@ -66,7 +66,7 @@ func (p *progress) line(what string, since time.Time) {
 		p.logger.Info(what, "records", s.Records, "per_second", perSecond, "new", s.New,
 			"duplicates", s.Duplicates, "unknown", s.Unknown, "without_id", s.WithoutID,
 			"dropped", s.Dropped, "dead_letters", s.DeadLetters, "skipped", s.Skipped,
-			"replays", s.Replays, "outputs", s.Outputs, "failures", s.Failures,
+			"replays", s.Replays, "outputs", s.Outputs, "transactions", s.Transactions, "failures", s.Failures,
 			"sessions", s.Sessions, "partitions", s.Partitions, "lag", s.Lag)
 		return
 	}

@@ -91,17 +91,18 @@ func (c *Cluster) admin(t testing.TB, fn func(ctx context.Context, adm *kadm.Cli
 	fn(ctx, kadm.NewClient(cl))
 }
 
-// await asks done again and again until it is true; what names the thing that
-// is waited for.
-func await(ctx context.Context, t testing.TB, what string, done func() bool) {
+// await asks again and again until the answer is nil, and fails the test on an
+// error that does not end by itself; what names the thing that is waited for.
+func await(ctx context.Context, t testing.TB, what string, ask func() error) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !done() {
+	for err := ask(); err != nil; err = ask() {
+		require.True(t, passes(err), "waiting for %s: %v", what, err)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			require.FailNow(t, "gave up waiting for "+what, "after %v", patience)
+			require.FailNow(t, "gave up waiting for "+what, "after %v: %v", patience, err)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 )
@@ -19,18 +18,14 @@ func (c *Cluster) Committed(
 ) (offset kadm.Offset, ok bool) {
 	t.Helper()
 	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
-		await(ctx, t, "a stable offset of group "+group, func() bool {
+		await(ctx, t, "a stable offset of group "+group, func() error {
 			offsets, err := adm.FetchOffsets(kadm.RequireStable(ctx), group)
 			if errors.Is(err, kerr.GroupIDNotFound) {
-				return true
+				return nil
 			}
 			found, exists := offsets.Lookup(topic, partition)
-			if err = cmp.Or(err, found.Err); passes(err) {
-				return false
-			}
-			require.NoError(t, err)
 			offset, ok = found.Offset, exists
-			return true
+			return cmp.Or(err, found.Err)
 		})
 	})
 	return offset, ok
@@ -45,22 +40,19 @@ func (c *Cluster) SetGroupOffset(
 	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
 		var offsets kadm.Offsets
 		offsets.AddOffset(topic, partition, offset, -1)
-		await(ctx, t, "the coordinator of group "+group, func() bool {
-			err := adm.CommitAllOffsets(ctx, group, offsets)
-			if passes(err) {
-				return false
-			}
-			require.NoError(t, err)
-			return true
+		await(ctx, t, "the coordinator of group "+group, func() error {
+			return adm.CommitAllOffsets(ctx, group, offsets)
 		})
 	})
 }
 
-// passes tells whether an error ends by itself: the group's coordinator is on
-// its way, or a transaction that holds an offset is still open.
+// passes tells whether an error ends by itself: Kafka says to try again, since
+// the group's coordinator is on its way or a transaction that holds an offset is
+// still open, or it does not answer, since the broker asked was killed.
 func passes(err error) bool {
-	return errors.Is(err, kerr.CoordinatorNotAvailable) ||
-		errors.Is(err, kerr.CoordinatorLoadInProgress) ||
-		errors.Is(err, kerr.NotCoordinator) ||
-		errors.Is(err, kerr.UnstableOffsetCommit)
+	var answer *kerr.Error
+	if errors.As(err, &answer) {
+		return answer.Retriable
+	}
+	return err != nil
 }

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"testing"
 
@@ -71,16 +72,17 @@ func (c *Cluster) ReadAll(t testing.TB, topic string) map[int32][]*kgo.Record {
 func (c *Cluster) bounds(t testing.TB, topic string) (start, end map[int32]int64) {
 	t.Helper()
 	start, end = make(map[int32]int64), make(map[int32]int64)
-	list := func(into map[int32]int64, listed kadm.ListedOffsets, err error) {
-		require.NoError(t, err)
-		require.NoError(t, listed.Error())
-		listed.Each(func(o kadm.ListedOffset) { into[o.Partition] = o.Offset })
-	}
+	type list func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error)
 	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
-		listed, err := adm.ListStartOffsets(ctx, topic)
-		list(start, listed, err)
-		listed, err = adm.ListCommittedOffsets(ctx, topic)
-		list(end, listed, err)
+		ask := func(list list, into map[int32]int64) {
+			await(ctx, t, "the offsets of topic "+topic, func() error {
+				listed, err := list(ctx, topic)
+				listed.Each(func(o kadm.ListedOffset) { into[o.Partition] = o.Offset })
+				return cmp.Or(err, listed.Error())
+			})
+		}
+		ask(adm.ListStartOffsets, start)
+		ask(adm.ListCommittedOffsets, end)
 	})
 	return start, end
 }

@@ -1,8 +1,10 @@
 package kafkatest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"regexp"
 	"testing"
 
@@ -69,6 +71,9 @@ func (c *Cluster) RecreateTopic(t testing.TB, topic string) (id kadm.TopicID) {
 	return id
 }
 
+// errNotYet is what await waits to see the end of, when Kafka gives no error.
+var errNotYet = errors.New("not yet")
+
 func create(
 	ctx context.Context, t testing.TB, adm *kadm.Client,
 	topic string, partitions int32, configs map[string]*string,
@@ -76,16 +81,21 @@ func create(
 	t.Helper()
 	created, err := adm.CreateTopic(ctx, partitions, -1, configs, topic)
 	require.NoError(t, err, "create topic %q: %s", topic, created.ErrMessage)
-	await(ctx, t, "the leaders of topic "+topic, func() bool {
+	await(ctx, t, "the leaders of topic "+topic, func() error {
 		topics, err := adm.ListTopics(ctx, topic)
-		require.NoError(t, err)
+		if err != nil {
+			return err
+		}
 		detail := topics[topic]
 		for _, p := range detail.Partitions {
 			if p.Err != nil || p.Leader < 0 {
-				return false
+				return cmp.Or(p.Err, errNotYet)
 			}
 		}
-		return detail.Err == nil && detail.ID == created.ID && len(detail.Partitions) == int(partitions)
+		if detail.ID != created.ID || len(detail.Partitions) != int(partitions) {
+			return cmp.Or(detail.Err, errNotYet)
+		}
+		return detail.Err
 	})
 	return created.ID
 }
@@ -97,8 +107,9 @@ func (c *Cluster) DeleteRecords(t testing.TB, topic string, partition int32, bef
 	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
 		var offsets kadm.Offsets
 		offsets.AddOffset(topic, partition, before, -1)
-		deleted, err := adm.DeleteRecords(ctx, offsets)
-		require.NoError(t, err)
-		require.NoError(t, deleted.Error())
+		await(ctx, t, "the leader of topic "+topic, func() error {
+			deleted, err := adm.DeleteRecords(ctx, offsets)
+			return cmp.Or(err, deleted.Error())
+		})
 	})
 }
