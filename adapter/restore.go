@@ -50,13 +50,15 @@ func (p *partition) opening(ctx context.Context, plan Plan) (opening, error) {
 		o.restore.Until = time.UnixMilli(plan.Clock)
 	}
 	if plan.Action == ActionRestore && p.s.c.opts.RestoreFrom != "" {
-		return o, p.openAtOutput(ctx, plan, p.edge(plan), &o)
+		err := p.openAtOutput(ctx, plan, p.edge(plan), &o)
+		return o, err
 	}
 	switch {
 	case plan.Action == ActionRebuild && plan.EmptyState:
 		o.restore.Anew = p.oneLog()
 	case plan.Read.From == FromClock || p.byOutput():
-		return o, p.openAtClock(ctx, plan, &o)
+		err := p.openAtClock(ctx, plan, &o)
+		return o, err
 	case plan.Forget:
 		first.Epoch = p.in.Local.Acknowledged.Epoch
 		if tag, ours, err := DecodeTag(p.in.Local.Acknowledged.Tag); ours && err == nil && tag.Clock > 0 {
@@ -147,7 +149,7 @@ func (p *partition) restore(ctx context.Context, plan Plan) error {
 	chunks := p.source.ahead(ctx, p.next.Offset, plan.Read.To, skips)
 	defer func() {
 		cancel()
-		for range chunks { //nolint:revive // it ends when nobody reads any more
+		for range chunks {
 		}
 	}()
 	for c := range chunks {

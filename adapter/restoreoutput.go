@@ -202,7 +202,7 @@ func (p *partition) restoreOutputs(ctx context.Context) error {
 	chunks := l.ahead(ctx, status.Restore.Source.Offset, l.end, nil)
 	defer func() {
 		cancel()
-		for range chunks { //nolint:revive // it ends when nobody reads any more
+		for range chunks {
 		}
 	}()
 	for c := range chunks {

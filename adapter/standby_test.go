@@ -43,7 +43,7 @@ func TestFault_E06_StandbyTakesOver(t *testing.T) {
 		w.opts.Standby = map[string][]int32{topic: {0, 1}}
 		_, two, stopOne, stopTwo := w.pair(w.calls.seen)
 		for p := range int32(2) {
-			w.produce(p, ids(string(rune('a'+p)), 50)...)
+			w.produce(p, ids(string('a'+p), 50)...)
 		}
 		w.until(warmed(two, 50))
 		other := two.Standbys()[0].Partition
@@ -57,7 +57,7 @@ func TestFault_E06_StandbyTakesOver(t *testing.T) {
 		require.NoError(t, stopOne())
 		w.until(func() bool { return two.Stats().Partitions == 2 })
 		require.Empty(t, two.Standbys())
-		w.produce(other, append(append(ids(string(rune('a'+other)), 50), ids("x", 10)...), "new")...)
+		w.produce(other, append(append(ids(string('a'+other), 50), ids("x", 10)...), "new")...)
 		w.until(func() bool { return w.committedAt(other) == 121 })
 		require.NoError(t, stopTwo())
 		require.Equal(t, before, two.Stats().Restored)
@@ -76,7 +76,7 @@ func TestFault_E06_StandbyWithState(t *testing.T) {
 		w.opts.Standby, w.opts.Pure = map[string][]int32{topic: {0, 1}}, true
 		_, two, stopOne, stopTwo := w.pair(shout)
 		for p := range int32(2) {
-			w.produce(p, ids(string(rune('a'+p)), 50)...)
+			w.produce(p, ids(string('a'+p), 50)...)
 		}
 		w.until(warmed(two, 50))
 		other := two.Standbys()[0].Partition
@@ -92,7 +92,7 @@ func TestFault_E06_StandbyWithState(t *testing.T) {
 		require.Equal(t, int64(50), sum())
 		require.NoError(t, stopOne())
 		w.until(func() bool { return two.Stats().Partitions == 2 })
-		w.produce(other, "new", string(rune('a'+other))+"3")
+		w.produce(other, "new", string('a'+other)+"3")
 		w.until(func() bool { return w.committedAt(other) == 52 })
 		require.Equal(t, int64(51), sum())
 		require.NoError(t, stopTwo())
@@ -110,7 +110,7 @@ func TestStandby_SaysWhatIsWrong(t *testing.T) {
 		w.opts.Standby, w.opts.Logger = map[string][]int32{topic: {0, 1}}, logged.logger()
 		_, two, stopOne, stopTwo := w.pair(w.calls.handle) // state, and not pure
 		for p := range int32(2) {
-			w.produce(p, ids(string(rune('a'+p)), 5)...)
+			w.produce(p, ids(string('a'+p), 5)...)
 		}
 		w.until(func() bool { all := two.Standbys(); return len(all) == 1 && all[0].Err != nil && all[0].Group == 5 })
 		require.ErrorIs(t, two.Standbys()[0].Err, ErrStateElsewhere)

@@ -116,7 +116,8 @@ func parseRow(b []byte, secret uint64) (row, bool) {
 		if d.bad || n == 0 {
 			return row{}, false
 		}
-		r.add(rowMarker{keyed(plainText(d.b[:n]), secret), marker{first: v.first, origin: v.origin, restored: flagsOf(d.b)&flagRestored != 0}, older})
+		m := marker{first: v.first, origin: v.origin, restored: flagsOf(d.b)&flagRestored != 0}
+		r.add(rowMarker{keyed(plainText(d.b[:n]), secret), m, older})
 		b = d.b[n:]
 	}
 	return r, true
