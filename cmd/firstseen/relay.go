@@ -97,7 +97,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		o.Window, err = window.Parse(f.window)
 		errs = append(errs, err)
 	}
-	errs = append(errs, f.policies.apply(o))
+	errs = append(errs, f.policies.apply(o), f.policies.applyRestore(o, f.from, f.to))
 	errs = append(errs, f.members.apply(o))
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
