@@ -85,13 +85,11 @@ func newCrew(t *testing.T, brokers, group string, seed uint64, admin *kadm.Clien
 // live runs the program again and again.
 func (m *member) live(over *atomic.Bool) {
 	for !over.Load() {
-		run := &running{cmd: m.program(), ended: make(chan struct{})}
-		run.cmd.Stdout, run.cmd.Stderr = &run.output, &run.output
-		if err := run.cmd.Start(); err != nil {
+		run, err := m.start()
+		if err != nil {
 			m.ends = append(m.ends, err.Error())
 			return
 		}
-		m.now.Store(run)
 		if over.Load() {
 			m.signal(syscall.SIGKILL)
 		}
@@ -109,9 +107,20 @@ func (m *member) live(over *atomic.Bool) {
 			m.ends = append(m.ends, lines[len(lines)-1])
 			time.Sleep(200 * time.Millisecond) // as who restarts it would
 		}
-		m.away.Lock()
-		m.away.Unlock() //nolint:staticcheck // it waits
 	}
+}
+
+// start starts the program, when it may be.
+func (m *member) start() (*running, error) {
+	m.away.Lock()
+	defer m.away.Unlock()
+	run := &running{cmd: m.program(), ended: make(chan struct{})}
+	run.cmd.Stdout, run.cmd.Stderr = &run.output, &run.output
+	err := run.cmd.Start()
+	if err == nil {
+		m.now.Store(run)
+	}
+	return run, err
 }
 
 // signal sends a signal to the process that runs now, if one does.
