@@ -97,8 +97,8 @@ func (s *session) accepted(o *offered, answers map[topicPartition]error) error {
 			errs = append(errs, &again{fmt.Errorf("the offset of %s/%d was not committed: %w", p.topic, p.number, err)})
 		case errors.Is(err, kerr.RebalanceInProgress), passes(err):
 		default:
-			errs = append(errs, fmt.Errorf("%w of %s/%d for group %q: %w; mend that and run again",
-				ErrCommitRefused, p.topic, p.number, s.c.opts.Group, err))
+			errs = append(errs, fmt.Errorf("%w of %s/%d for group %q: %w; %s",
+				ErrCommitRefused, p.topic, p.number, s.c.opts.Group, err, wayOut(err)))
 		}
 	}
 	return errors.Join(errs...)

@@ -235,7 +235,8 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 				return err
 			}
 			if !wait(within, backOff(failures)) {
-				return fmt.Errorf("%w at %s within %v: %w; check the addresses and that Kafka runs",
+				return fmt.Errorf("%w at %s within %v: %w; "+
+					"check the addresses, the settings of TLS and SASL, and that Kafka runs",
 					ErrBrokersAway, strings.Join(c.opts.Brokers, ", "), startTimeout, err)
 			}
 		}

@@ -66,7 +66,8 @@ var (
 
 	// ErrOutputRefused is returned by Run, or is why a partition is paused, when
 	// Kafka refuses a staged output for good: see Options.OnFailure. The output stays
-	// pending, and the offset of its record is not committed.
+	// pending, and the offset of its record is not committed. Tx.Produce returns it
+	// for a topic that may not be written, before anything is staged.
 	ErrOutputRefused = errors.New("adapter: kafka refuses an output")
 
 	// ErrOutputTooLarge is returned by Tx.Produce for a record that is larger

@@ -52,12 +52,12 @@ func Composite(parts ...Extractor) Extractor {
 	return compositeID(flat)
 }
 
-// ParseSpec makes an extractor of its textual form: header:NAME, key, or json:
-// and a JSON pointer. Several make a composite in that order. The error names
+// ParseSpec makes an extractor of its textual form: header:NAME, key, json: and a
+// JSON pointer, or content. Several make a composite in that order. The error names
 // every spec that is wrong.
 func ParseSpec(specs ...string) (Extractor, error) {
 	if len(specs) == 0 {
-		return nil, errors.New("adapter: no ID is named; give header:NAME, key or json:/pointer")
+		return nil, errors.New("adapter: no ID is named; give header:NAME, key, json:/pointer or content")
 	}
 	var parts []Extractor
 	var errs []error
@@ -67,13 +67,15 @@ func ParseSpec(specs ...string) (Extractor, error) {
 		switch {
 		case spec == "key":
 			part = Key()
+		case spec == "content":
+			part = Content()
 		case colon && kind == "header":
 			part = Header(arg)
 		case colon && kind == "json":
 			part = JSONPointer(arg)
 		default:
 			errs = append(errs, fmt.Errorf(
-				"adapter: ID %q is not known; give header:NAME, key or json:/pointer", spec))
+				"adapter: ID %q is not known; give header:NAME, key, json:/pointer or content", spec))
 			continue
 		}
 		errs = append(errs, checkExtractor(part))
@@ -89,7 +91,7 @@ func ParseSpec(specs ...string) (Extractor, error) {
 func checkExtractor(x Extractor) error {
 	switch x := x.(type) {
 	case nil:
-		return errors.New("adapter: no ID extractor is set; give Header, Key, JSONPointer or Composite")
+		return errors.New("adapter: no ID extractor is set; give Header, Key, JSONPointer, Content or Composite")
 	case headerID:
 		if x.header == "" {
 			return errors.New("adapter: the header of the ID has no name; give header:NAME")
@@ -160,7 +162,7 @@ func (c compositeID) Name() string {
 	for i, part := range c {
 		names[i] = part.Name()
 		switch part.(type) {
-		case headerID, keyID, pointerID:
+		case headerID, keyID, pointerID, contentID:
 		default:
 			names[i] = plainName.Replace(names[i])
 		}

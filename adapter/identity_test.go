@@ -105,6 +105,7 @@ func TestParseSpec(t *testing.T) {
 		want  Extractor
 	}{
 		{[]string{"key"}, Key()},
+		{[]string{"content"}, Content()},
 		{[]string{"header:id"}, Header("id")},
 		{[]string{"header:a:b+c"}, Header("a:b+c")},
 		{[]string{"json:"}, JSONPointer("")},
@@ -124,6 +125,7 @@ func TestParseSpec(t *testing.T) {
 		{[]string{""}, `ID "" is not known; give header:NAME`},
 		{[]string{"Key"}, `ID "Key" is not known`},
 		{[]string{"key:"}, `ID "key:" is not known`},
+		{[]string{"content:"}, `ID "content:" is not known`},
 		{[]string{"header"}, `ID "header" is not known`},
 		{[]string{"header:"}, "the header of the ID has no name"},
 		{[]string{"json:a"}, `JSON pointer "a" does not begin with /`},
@@ -131,7 +133,7 @@ func TestParseSpec(t *testing.T) {
 		{[]string{"json:/a~"}, "a ~ that is neither ~0 nor ~1"},
 		{[]string{"json:/\xff"}, "is not UTF-8"},
 		{[]string{"key", "x", "json:y"},
-			"ID \"x\" is not known; give header:NAME, key or json:/pointer\n" +
+			"ID \"x\" is not known; give header:NAME, key, json:/pointer or content\n" +
 				"adapter: JSON pointer \"y\" does not begin with /"},
 	}
 	for _, tt := range bad {

@@ -98,7 +98,7 @@ func unanswered(what string, err error) error {
 	if passes(err) || endsSession(err) {
 		return &again{fmt.Errorf("%s were not told: %w", what, err)}
 	}
-	return fmt.Errorf("%w: %s were not told: %w; mend that and run again", ErrConsumeRefused, what, err)
+	return fmt.Errorf("%w: %s were not told: %w; %s", ErrConsumeRefused, what, err, wayOut(err))
 }
 
 // open opens the namespace of a partition, and returns the inputs that it and

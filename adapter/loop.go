@@ -222,7 +222,7 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 		case endsSession(err), errors.Is(err, kgo.ErrClientClosed), session != nil && passes(err):
 			s.end(&again{fmt.Errorf("%s: %w", what, err)})
 		default:
-			s.end(fmt.Errorf("%w: %s: %w; mend that and run again", ErrConsumeRefused, what, err))
+			s.end(fmt.Errorf("%w: %s: %w; %s", ErrConsumeRefused, what, err, wayOut(err)))
 		}
 	})
 	s.mu.Lock()

@@ -87,7 +87,7 @@ type Options struct {
 	// Group is the consumer group.
 	Group string
 
-	// ID takes the ID out of a record. See Header, Key, JSONPointer, Composite.
+	// ID takes the ID out of a record. See Header, Key, JSONPointer, Content, Composite.
 	ID Extractor
 
 	// Logger receives what happens rarely and matters: a session that ends and

@@ -33,6 +33,9 @@ func (c *Consumer) withAdmin(ctx context.Context, fn func(admin) error) error {
 // checkTopics returns ErrUnknownTopic or ErrNoTopicID when they apply.
 func (a admin) checkTopics(ctx context.Context, topics []string) error {
 	metadata, err := a.Metadata(ctx, topics...)
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return a.refusedTopics(ctx, topics, err)
+	}
 	if err != nil {
 		return unanswered("topics", err)
 	}
@@ -41,6 +44,21 @@ func (a admin) checkTopics(ctx context.Context, topics []string) error {
 		if _, err := usable(metadata, topic); err != nil {
 			errs = append(errs, err)
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// refusedTopics names those of the topics that may not be read. One of many is
+// enough for Kafka's answer to be err, which names none.
+func (a admin) refusedTopics(ctx context.Context, topics []string, err error) error {
+	var errs []error
+	for _, topic := range topics {
+		if _, err := a.Metadata(ctx, topic); errors.Is(err, kerr.TopicAuthorizationFailed) {
+			errs = append(errs, unanswered(fmt.Sprintf("partitions of topic %q", topic), err))
+		}
+	}
+	if len(errs) == 0 {
+		return unanswered("topics", err) // somebody has granted it
 	}
 	return errors.Join(errs...)
 }
@@ -153,6 +171,9 @@ func (l *limits) last(topic string) (known limit, ok bool) {
 
 func (t *outputTopics) ask(ctx context.Context, topic string) (limit, error) {
 	metadata, err := t.admin.Metadata(ctx, topic)
+	if errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return limit{}, fmt.Errorf("%w: topic %q: %w; grant the user WRITE on it", ErrOutputRefused, topic, err)
+	}
 	if err != nil {
 		return limit{}, fmt.Errorf("adapter: the limits of topic %q are not known: %w", topic, err)
 	}

@@ -190,7 +190,7 @@ func (s *session) notAdded(due []*partition, err error) error {
 		putOffAll(due)
 		return nil
 	default:
-		return fmt.Errorf("%w for group %q, in a transaction: %w; mend that and run again",
-			ErrCommitRefused, s.c.opts.Group, err)
+		return fmt.Errorf("%w for group %q, in a transaction: %w; %s",
+			ErrCommitRefused, s.c.opts.Group, err, wayOut(err))
 	}
 }

@@ -79,7 +79,7 @@ func (s *session) beginTransactions(ctx context.Context) error {
 	if passes(err) || endsTransactions(err) {
 		return &again{fmt.Errorf("the transactional ID %q was not given: %w", t.id, err)}
 	}
-	return fmt.Errorf("%w: ID %q: %w; mend that and run again", ErrTransactionRefused, t.id, err)
+	return fmt.Errorf("%w: ID %q: %w; %s", ErrTransactionRefused, t.id, err, wayOut(err))
 }
 
 // close lets go of the ID. A transaction that is open is aborted by who takes the

@@ -41,7 +41,8 @@ func newRelay() *cobra.Command {
 			"it: the batch in hand is finished and committed.\n\n" +
 			"The copies and the group's offset go out in one Kafka transaction, so that a reader\n" +
 			"with isolation.level=read_committed sees each message exactly once, whatever crashes.\n\n" +
-			"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
+			"With --id content, for messages that carry no ID, two of the same key and value are one.\n\n" +
+		"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return relay(cmd.Context(), cmd.ErrOrStderr(), f)
 		},
@@ -52,7 +53,7 @@ func newRelay() *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "topic to write")
 	flags.StringVar(&f.group, "group", "", "consumer group")
 	flags.StringArrayVar(&f.ids, "id", nil,
-		"what names a message: header:NAME, key or json:/pointer; several make one ID in that order")
+		"what names a message: header:NAME, key, json:/pointer, or content; several make one ID in that order")
 	flags.StringVar(&f.window, "window", "", "how long an ID is remembered: 90m, 24h, 7d, 4w, forever")
 	flags.StringVar(&f.dir, "store", "", "directory of the store, created when it is missing")
 	flags.BoolVar(&f.plain, "at-least-once", false,
@@ -76,7 +77,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		{"from", f.from, "--from TOPIC"},
 		{"to", f.to, "--to TOPIC"},
 		{"group", f.group, "--group NAME"},
-		{"id", strings.Join(f.ids, " "), "--id header:NAME, --id key or --id json:/pointer"},
+		{"id", strings.Join(f.ids, " "), "--id header:NAME, --id key, --id json:/pointer or --id content"},
 		{"window", f.window, "--window DURATION, such as 24h or 7d"},
 		{"store", f.dir, "--store DIR"},
 	} {

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 )
 
 // patience is how long a helper waits for the cluster before it fails the
@@ -25,6 +26,7 @@ type Cluster struct {
 
 	brokers []string
 	dial    []kgo.Opt
+	login   []kgo.Opt // of the helpers' own clients
 }
 
 // NewFake starts a kfake cluster of one broker on loopback. The options may
@@ -53,6 +55,18 @@ func newFake(t testing.TB, dial []kgo.Opt, opts []kfake.Opt) *Cluster {
 	return &Cluster{Fake: fake, brokers: fake.ListenAddrs(), dial: dial}
 }
 
+// NewSecured is NewVirtual with SASL and access lists: a user may do what is
+// granted to it, and the helpers may do everything. Users are made by [kfake.User].
+func NewSecured(t testing.TB, opts ...kfake.Opt) *Cluster {
+	t.Helper()
+	const user, password = "operator", "operator's"
+	c := NewVirtual(t, append([]kfake.Opt{
+		kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", user, password),
+	}, opts...)...)
+	c.login = []kgo.Opt{kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())}
+	return c
+}
+
 // Brokers returns the addresses of the brokers, host:port.
 func (c *Cluster) Brokers() []string {
 	return slices.Clone(c.brokers)
@@ -74,7 +88,7 @@ func (c *Cluster) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 
 func (c *Cluster) client(t testing.TB, opts []kgo.Opt) *kgo.Client {
 	t.Helper()
-	own := append(c.DialOptions(), kgo.SeedBrokers(c.brokers...))
+	own := append(append(c.DialOptions(), c.login...), kgo.SeedBrokers(c.brokers...))
 	cl, err := kgo.NewClient(append(own, opts...)...)
 	require.NoError(t, err)
 	return cl
