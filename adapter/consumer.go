@@ -78,6 +78,9 @@ type Consumer struct {
 	// tests that cut it short.
 	firstRead int32
 
+	// ready is asked before a Run begins, of the first stage of a Repartition.
+	ready func(context.Context, admin) error
+
 	// step is called between the steps of the loop with the name of the one
 	// that is done; an error ends the session there and then, as a crash does.
 	// Nil but in tests.
@@ -227,6 +230,9 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 				if err == nil { // known before it is needed: it may be away by then
 					_, err = (&outputTopics{&c.limits, a}).of(within, topic)
 				}
+			}
+			if err == nil && c.ready != nil {
+				err = c.ready(within, a)
 			}
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)

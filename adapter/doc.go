@@ -218,6 +218,28 @@
 // duplicate, to see what would be dropped; Options.DuplicatesTopic keeps a copy
 // of each. Both change what is done with a verdict, and no verdict.
 //
+// # More than one partition
+//
+// A [Repartition] brings the copies of a message together that stand in different
+// partitions or topics:
+//
+//	topic/0  a b ---.                      .--> between/0  b b   --> b
+//	topic/1  b c ---+-- by hash of the ID -+--> between/1  a a c --> a c
+//	other/0  a   ---'   all of them        '--> between/2
+//
+// Its first stage sends every record on, and decides nothing; the second one is an
+// ordinary consumer of the topic between. In transactions each copy stands there
+// once, whatever crashes; otherwise what is sent again is a duplicate, too. Records
+// are handled as they were, but for their place: Topic, Partition and Offset are
+// those in the topic between, and so are the origins in headers.
+//
+// Where an ID belongs depends on the number of partitions, which never changes. That
+// of the consumed topics may. Order is kept for the copies of one ID, not between
+// messages of one key. Partitions that are read at different times give the topic
+// between their records side by side: one that lags behind the others by more than
+// the window is Unknown there (late), and accepted unless Options.Unknown says
+// otherwise.
+//
 // # Producing
 //
 // A Producer sends records at least once under a message ID, and ProducerOptions
@@ -240,5 +262,6 @@
 // was forgotten comes back with a restore, and so does the marker of a record that
 // became a dead letter: a copy of it is then a duplicate. A batch of records that
 // unpacks to more than a megabyte is held whole while it is restored. One Consumer
-// serves a group best. Copies in different partitions are not seen together.
+// serves a group best. Copies in different partitions are not seen together, but by
+// a Repartition, which takes no BatchHandler.
 package adapter

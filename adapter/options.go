@@ -215,6 +215,8 @@ type Options struct {
 
 	// Window is how long a marker counts. Defaults to window.Day.
 	Window window.Window
+
+	sources []string // of a second stage: what the first one consumes
 }
 
 func (o *Options) withDefaults() Options {
