@@ -66,12 +66,17 @@ const readBytes = 1 << 20
 
 // atEnd tells whether nothing lies between the position and the end that Run
 // waits for. Offsets without records, such as the end of a transaction, are
-// only seen by reading there, which is done when a poll was quiet.
+// only seen by reading there, which is done when a poll was quiet, and by a client
+// of its own: the session's waits for records, and what it asks for beside that
+// would be answered when it has them, or seconds later.
 func (p *partition) atEnd(quiet bool) bool {
 	until := p.s.until[p.topic][p.number]
 	at := p.next.Offset
-	for quiet && at < until {
-		recs, next, err := p.read(p.s.poll, at)
+	if quiet && at < until && p.s.openSource() != nil {
+		return false
+	}
+	for log := p.s.reader(p); quiet && at < until; {
+		recs, next, _, err := log.ask(p.s.poll, at)
 		if err != nil || len(recs) > 0 && recs[0].Offset < until || len(recs) == 0 && next <= at {
 			return false
 		}
