@@ -42,7 +42,7 @@ func newRelay() *cobra.Command {
 			"The copies and the group's offset go out in one Kafka transaction, so that a reader\n" +
 			"with isolation.level=read_committed sees each message exactly once, whatever crashes.\n\n" +
 			"With --id content, for messages that carry no ID, two of the same key and value are one.\n\n" +
-		"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
+			"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return relay(cmd.Context(), cmd.ErrOrStderr(), f)
 		},
@@ -130,6 +130,8 @@ func relay(ctx context.Context, stderr io.Writer, f relayFlags) (err error) {
 		}
 		return err
 	}
+	l := startLive(logger, st, f.dir)
+	defer l.end()
 	p := startProgress(stderr, logger, consumer)
 	err = consumer.Run(ctx)
 	p.end()
