@@ -27,12 +27,19 @@ func (o *Options) isAside(topic string) bool { return slices.Contains(o.asideTop
 // aside stages the handled record for a topic where it is kept, in the partition
 // of its own number as far as there are as many.
 func (t *Tx) aside(out *kgo.Record, own []kgo.RecordHeader) error {
+	own = append(own, t.originals()...)
+	return t.produce(out, func(partitions int32) int32 { return t.rec.Partition % partitions }, own...)
+}
+
+// originals returns the headers of the handled record that an output would lose,
+// each under a name that it keeps.
+func (t *Tx) originals() (kept []kgo.RecordHeader) {
 	for _, h := range t.rec.Headers {
 		if rest, ours := strings.CutPrefix(h.Key, HeaderPrefix); ours {
-			own = append(own, kgo.RecordHeader{Key: HeaderOriginal + rest, Value: bytes.Clone(h.Value)})
+			kept = append(kept, kgo.RecordHeader{Key: HeaderOriginal + rest, Value: bytes.Clone(h.Value)})
 		}
 	}
-	return t.produce(out, func(partitions int32) int32 { return t.rec.Partition % partitions }, own...)
+	return kept
 }
 
 // limitOf returns what a topic of outputs accepts.

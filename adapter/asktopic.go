@@ -35,25 +35,34 @@ func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
 	return nil
 }
 
-// askCompacted asks, for partitions whose records are handled again, whether
-// Kafka compacts the log. Without the permission to know, it is taken to.
+// askCompacted asks, for partitions whose records are read once more, whether
+// Kafka compacts the log.
 func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
 	known := make(map[string]bool)
 	for i := range inputs {
 		in := &inputs[i]
-		if plan := PlanResume(*in); plan.Action != ActionHandleAgain && plan.Action != ActionRebuild {
+		if !PlanResume(*in).reads() {
 			continue
 		}
 		compacted, ok := known[in.Topic]
 		if !ok {
-			policy, err := s.admin.topicConfig(ctx, in.Topic, "cleanup.policy")
-			if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
-				return unanswered("topic settings", err)
+			var err error
+			if compacted, err = s.admin.compacted(ctx, in.Topic); err != nil {
+				return err
 			}
-			compacted = err != nil || strings.Contains(policy, "compact")
 			known[in.Topic] = compacted
 		}
 		in.Compacted = compacted
 	}
 	return nil
+}
+
+// compacted tells whether Kafka compacts a topic. Without the permission to know,
+// it is taken to.
+func (a admin) compacted(ctx context.Context, topic string) (bool, error) {
+	policy, err := a.topicConfig(ctx, topic, "cleanup.policy")
+	if err != nil && !errors.Is(err, kerr.TopicAuthorizationFailed) {
+		return false, unanswered("topic settings", err)
+	}
+	return err != nil || strings.Contains(policy, "compact"), nil
 }

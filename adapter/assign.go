@@ -68,30 +68,32 @@ func (s *session) onAssigned(
 func (s *session) assign(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) ([]*partition, map[string]map[int32]kgo.Offset, error) {
+	s.endRestores(assigned)
+	s.c.standbys.take(assigned)
 	assigned, standing := s.apart(assigned)
 	parts, plans, err := s.plans(ctx, assigned)
 	if err != nil {
 		return nil, nil, err
 	}
 	var errs []error
+	var order []int // of those that flow at once
+	var flow []*partition
 	for i := range plans {
-		plans[i] = plans[i].Unrestored()
-		errs = append(errs, plans[i].Supported())
+		errs = append(errs, plans[i].Err)
+		if !plans[i].reads() {
+			order, flow = append(order, i), append(flow, parts[i])
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, nil, err
 	}
-	order := make([]int, len(parts))
-	for i := range order {
-		order[i] = i
-	}
 	if err := each(order, func(i int) error { return parts[i].begin(ctx, plans[i]) }); err != nil {
 		return nil, nil, err
 	}
-	if err := s.sendStored(parts); err != nil {
+	if err := s.sendStored(flow); err != nil {
 		return nil, nil, err
 	}
-	for _, p := range parts {
+	for _, p := range flow {
 		if !p.out.empty() { // it is sent before the partition flows
 			s.pause(p, ErrOutputsPending)
 		}
@@ -104,7 +106,10 @@ func (s *session) assign(
 		}
 		starts[p.topic][p.number] = kgo.NewOffset().At(plans[i].Offset).WithEpoch(plans[i].Epoch)
 	}
-	return parts, starts, nil
+	if err := s.beginRestores(ctx, parts, plans); err != nil {
+		return nil, nil, err
+	}
+	return flow, starts, nil
 }
 
 // apart takes those partitions out of which a handler hangs, from an earlier

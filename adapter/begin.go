@@ -17,29 +17,30 @@ func (p *partition) begin(ctx context.Context, plan Plan) error {
 	if err != nil {
 		return fmt.Errorf("adapter: outputs of %s/%d: %w", p.topic, p.number, err)
 	}
-	first := plan
-	if plan.Action == ActionHandleAgain { // K follows when that is done
-		first.Offset, first.Epoch, first.Follow = plan.Read.From, p.in.Local.Epoch, false
-		if plan.Gap != (Range{}) {
-			first.Epoch = -1
-		}
+	o, err := p.opening(ctx, plan)
+	if err != nil {
+		return err
 	}
-	if err := p.overrule(first, settled); err != nil {
+	if err := p.overrule(o, settled); err != nil {
 		return err
 	}
 	p.s.c.stats.skipped.Add(uint64(plan.Gap.length() + plan.Skipped.length()))
-	if err := p.ready(first, stored); err != nil {
+	if err := p.ready(o.plan, stored); err != nil {
 		return err
 	}
-	if plan.Action == ActionHandleAgain {
-		if err := p.handleAgain(ctx, plan); err != nil {
-			return err
-		}
-		if err := p.follow(); err != nil {
-			return err
-		}
+	p.progress.starts(p.next.Offset)
+	switch plan.Action {
+	case ActionHandleAgain, ActionRebuild:
+		err = p.handleAgain(ctx, plan)
+	case ActionRestore:
+		err = p.restore(ctx, plan)
+	default:
+		return nil
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	return p.follow(plan)
 }
 
 // stored returns the outputs that the store holds and whose duty is not done,
@@ -68,7 +69,8 @@ func (p *partition) stored(plan Plan) (left []*output, settled uint64, err error
 
 // overrule makes durable, in one batch, what a plan changes. A plan that changes
 // nothing costs no batch.
-func (p *partition) overrule(plan Plan, settled uint64) error {
+func (p *partition) overrule(o opening, settled uint64) error {
+	plan := o.plan
 	status, err := p.ns.Status()
 	if err != nil {
 		return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
@@ -78,7 +80,7 @@ func (p *partition) overrule(plan Plan, settled uint64) error {
 	changes := plan.Follow || plan.Lowered || plan.OpensCoverage || plan.Forget || plan.EmptyState ||
 		plan.Settled > status.Sequence || plan.Rewind > status.Rewind ||
 		status.Position.TopicID != at.TopicID || status.Position.Offset != at.Offset ||
-		string(kept.encode()) != string(status.Note)
+		string(kept.encode()) != string(status.Note) || o.restore != nil || status.Restore != nil
 	p.kept = kept
 	if !changes {
 		return nil
@@ -101,9 +103,12 @@ func (p *partition) overrule(plan Plan, settled uint64) error {
 		if err := b.MoveTo(at); err != nil {
 			return err
 		}
+		if err := o.begin(b); err != nil {
+			return err
+		}
 		p.setK(b, plan)
 		if plan.OpensCoverage {
-			if err := b.OpenCoverage(reasonOf(plan), p.heard()); err != nil {
+			if err := b.OpenCoverage(reasonOf(plan), o.since); err != nil {
 				return err
 			}
 		}
@@ -129,21 +134,6 @@ func (p *partition) setK(b *store.Batch, plan Plan) {
 	}
 }
 
-// follow ends a start at which records were handled again: K becomes G.
-func (p *partition) follow() error {
-	g := p.in.Committed
-	err := p.ns.Update(func(b *store.Batch) error {
-		p.tell(b)
-		b.SetCommitted(store.Committed{Offset: g.Offset, LeaderEpoch: g.Epoch, Tag: g.Tag})
-		return nil
-	})
-	if err != nil {
-		return later(fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err))
-	}
-	p.durable(p.next, nil)
-	return nil
-}
-
 // keep returns what is to be kept with the position, by a plan.
 func (p *partition) keep(plan Plan, status store.Status) note {
 	n := p.kept
@@ -152,7 +142,7 @@ func (p *partition) keep(plan Plan, status store.Status) note {
 	}
 	clock := max(millis(status.Clock), millis(p.heard()))
 	n = n.within(p.s.c.opts.Window, clock)
-	follows := plan.Follow || plan.Action == ActionHandleAgain
+	follows := plan.Follow || plan.reads()
 	if tag, ours, err := DecodeTag(p.in.Committed.Tag); follows && ours && err == nil {
 		n = n.skip(clock, plan.Skips...)
 		n.merged = n.merged || tag.Merged

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -65,9 +66,20 @@ type Consumer struct {
 	pauses  pauses
 	hangs   hangs
 
+	restoreStats restoreStats
+	standbys     standbys
+	restores     chan struct{} // a token for each partition that is restored
+
 	// firstBatch is how many records the first batch of a partition may hold:
 	// 1, and more in tests that count batches.
 	firstBatch int
+
+	// firstRead is how many bytes the first read of a restore asks for: fewer in
+	// tests that cut it short.
+	firstRead int32
+
+	// ready is asked before a Run begins, of the first stage of a Repartition.
+	ready func(context.Context, admin) error
 
 	// step is called between the steps of the loop with the name of the one
 	// that is done; an error ends the session there and then, as a crash does.
@@ -102,13 +114,20 @@ func newConsumer(st *store.Store, o Options, wrong error, outputs ...string) (*C
 		return nil, err
 	}
 	var errs []error
+	if o.RestoreFrom != "" && !slices.Contains(outputs, o.RestoreFrom) {
+		errs = append(errs, fmt.Errorf("adapter: RestoreFrom is %q; give the topic of Forward, whose records say "+
+			"what was accepted, or leave it empty", o.RestoreFrom))
+	}
 	for _, topic := range append(outputs, o.asideTopics()...) {
 		errs = append(errs, o.checkLoop(topic))
 	}
 	if err := errors.Join(append(errs, o.checkClient(st))...); err != nil {
 		return nil, err
 	}
-	return &Consumer{st: st, opts: o, firstBatch: 1}, nil
+	c := &Consumer{st: st, opts: o, firstBatch: 1,
+		restores: make(chan struct{}, restoresMost), firstRead: 8 * leastBytes}
+	c.standbys.c = c
+	return c, nil
 }
 
 // running are the Runs of this process: a use each.
@@ -138,6 +157,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	work, cancel := c.outlive(ctx)
 	defer cancel()
 	until, err := c.reach(ctx)
+	if err == nil {
+		defer c.standBy(ctx)()
+	}
 	for failures := 0; err == nil; {
 		s := newSession(work, c, until)
 		err = s.run(ctx)
@@ -208,6 +230,9 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 				if err == nil { // known before it is needed: it may be away by then
 					_, err = (&outputTopics{&c.limits, a}).of(within, topic)
 				}
+			}
+			if err == nil && c.ready != nil {
+				err = c.ready(within, a)
 			}
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)

@@ -149,10 +149,40 @@
 //	OnMissingOffset  Kafka lost an offset that it had acknowledged
 //	FreshState       the handler's state is in another store
 //
-// A store that comes to a partition without the markers of what was read before,
-// or that lost some, goes on at the group's offset and says what it cannot know:
-// such records are Unknown until it has seen a whole window, and Options.Unknown
-// says whether they are handled, kept aside or dropped.
+// # Restore
+//
+// A store that comes to a partition without the markers of what was handled before,
+// or that lost some, reads them back from the log before the partition flows (R13):
+//
+//	log     ... | T - W ............ L ............ G | new records
+//	              '---- from nothing, no L ---------'
+//	                                '-- to fill ----'
+//	store         1 position at the first offset, coverage open, a clock of its own
+//	              2 read, mark, position: durable batch by batch
+//	              3 K and position are G, the clock is T: what is pending is sent,
+//	                and the partition flows
+//
+// T is the clock that went with the group's offset G, W the window. Filling what
+// another instance did since this one stood at L is exact. From nothing the records
+// of one window are read, and an ID is known whose copies are no more than two in
+// two windows; where the log begins later, coverage says from when on, and
+// Options.Unknown what becomes of the others. Nothing that retention, compaction, an
+// abort or a policy took away is vouched for. A crash in 2 goes on in 2.
+//
+// It reads beside the group, with a client of its own, up to 12 partitions side by
+// side, each a megabyte at a time. Meanwhile the partition is paused
+// (ErrRestoring), commits nothing, and the others flow. Options.OnRestore,
+// Consumer.Restores and Stats say how far it has come. Options.RestoreFrom reads the
+// output of a relay instead, which says of each record where it stood and when it
+// was first seen.
+//
+// State follows where the handler is Options.Pure: it runs again over the same
+// records, from L or from offset 0, and its outputs, which Kafka has, are dropped.
+//
+// An instance that stands by (Options.Standby) does all this while another one has
+// the partition, up to each offset that the group commits: a takeover costs what
+// came since. Consumer.Standbys says how far it is, and what a takeover would stop
+// with.
 //
 // # Groups
 //
@@ -188,6 +218,28 @@
 // duplicate, to see what would be dropped; Options.DuplicatesTopic keeps a copy
 // of each. Both change what is done with a verdict, and no verdict.
 //
+// # More than one partition
+//
+// A [Repartition] brings the copies of a message together that stand in different
+// partitions or topics:
+//
+//	topic/0  a b ---.                      .--> between/0  b b   --> b
+//	topic/1  b c ---+-- by hash of the ID -+--> between/1  a a c --> a c
+//	other/0  a   ---'   all of them        '--> between/2
+//
+// Its first stage sends every record on, and decides nothing; the second one is an
+// ordinary consumer of the topic between. In transactions each copy stands there
+// once, whatever crashes; otherwise what is sent again is a duplicate, too. Records
+// are handled as they were, but for their place: Topic, Partition and Offset are
+// those in the topic between, and so are the origins in headers.
+//
+// Where an ID belongs depends on the number of partitions, which never changes. That
+// of the consumed topics may. Order is kept for the copies of one ID, not between
+// messages of one key. Partitions that are read at different times give the topic
+// between their records side by side: one that lags behind the others by more than
+// the window is Unknown there (late), and accepted unless Options.Unknown says
+// otherwise.
+//
 // # Producing
 //
 // A Producer sends records at least once under a message ID, and ProducerOptions
@@ -206,8 +258,10 @@
 //
 // # Limits
 //
-// Markers and state do not follow a partition to another instance: markers are
-// not restored from the log in this release, so that a partition which moves has
-// a hole, and state is refused. One Consumer serves a group best. Copies in
-// different partitions are not seen together.
+// State follows a partition to another instance only where the handler is pure. What
+// was forgotten comes back with a restore, and so does the marker of a record that
+// became a dead letter: a copy of it is then a duplicate. A batch of records that
+// unpacks to more than a megabyte is held whole while it is restored. One Consumer
+// serves a group best. Copies in different partitions are not seen together, but by
+// a Repartition, which takes no BatchHandler.
 package adapter

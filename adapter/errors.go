@@ -90,6 +90,13 @@ var (
 	// decoder that wraps it is of ClassPermanent, and is not tried again.
 	ErrSerialization = errors.New("adapter: key or value cannot be serialized")
 
+	// ErrScattered is returned by Repartition.Run when the topic between its stages has
+	// another number of partitions than are used, and the store does not know that
+	// number from before; and it is wrapped by the RecordError of a record that lies in
+	// another partition there than its ID belongs to: it was spread over another
+	// number, or came from somebody else.
+	ErrScattered = errors.New("adapter: copies of a message may lie in different partitions")
+
 	// ErrStage is returned by Tx.Stage: outputs of a handler are Kafka records.
 	ErrStage = errors.New("adapter: outputs are staged by Tx.Produce, not by Tx.Stage")
 

@@ -79,17 +79,19 @@ func ExampleConsumer_Resume() {
 	}
 	defer func() { _ = st.Close() }()
 
-	mended := make(chan struct{})
+	mended, handled := make(chan struct{}), make(chan struct{}, 1)
+	paused := alert{make(chan struct{}, 1)}
 	c, err := adapter.New(st, func(ctx context.Context, tx *adapter.Tx, rec *adapter.Record) error {
 		select {
 		case <-mended:
+			handled <- struct{}{}
 			return nil
 		default:
 			return pay(ctx, tx, rec)
 		}
 	}, &adapter.Options{
 		Brokers: kafka.ListenAddrs(), Group: "billing", Topics: []string{"payments"}, ID: adapter.Key(),
-		OnFailure: adapter.FailurePause, MaxAttempts: 1, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnFailure: adapter.FailurePause, MaxAttempts: 1, Logger: slog.New(paused),
 	})
 	if err != nil {
 		panic(err)
@@ -97,22 +99,42 @@ func ExampleConsumer_Resume() {
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error)
 	go func() { done <- c.Run(running) }()
-	for len(c.Paused()) == 0 && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
-	}
+	paused.wait(ctx)
 	at := c.Paused()[0]
 	fmt.Println(at.Topic, at.Partition, at.Offset, errors.Is(at.Err, errClosed))
 	close(mended)
 	fmt.Println(c.Resume(at.Topic, at.Partition))
-	for c.Stats().New < 2 && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
+	select {
+	case <-handled:
+	case <-ctx.Done():
 	}
 	stop()
-	fmt.Println(<-done)
+	fmt.Println(<-done, c.Stats().New)
 	// Output:
 	// payments 0 1 true
 	// true
-	// <nil>
+	// <nil> 2
+}
+
+// alert is a log that calls somebody when a partition pauses.
+type alert struct{ raised chan struct{} }
+
+func (a alert) Enabled(context.Context, slog.Level) bool { return true }
+func (a alert) WithAttrs([]slog.Attr) slog.Handler       { return a }
+func (a alert) WithGroup(string) slog.Handler            { return a }
+
+func (a alert) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "partition paused" {
+		a.raised <- struct{}{}
+	}
+	return nil
+}
+
+func (a alert) wait(ctx context.Context) {
+	select {
+	case <-a.raised:
+	case <-ctx.Done():
+	}
 }
 
 // Before anything is dropped: every record is handled, and told apart.

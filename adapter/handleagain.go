@@ -13,11 +13,12 @@ import (
 // errHandledAgain is why a failure, whatever the policy, stops a partition whose
 // records are handled again: what became of them the first time is in Kafka.
 var errHandledAgain = errors.New("adapter: it was handled before, and is handled again, " +
-	"for the disk lost its tail; it cannot fail now")
+	"for its state is not in this store; it cannot fail now")
 
-// handleAgain makes the state and the markers of Plan.Read again (row 9): the
-// store lost them, and Kafka has their outputs, which are dropped. It decides
-// as ever, in local batches, and can be cut short anywhere.
+// handleAgain makes the state and the markers of Plan.Read again: the store lost
+// them (row 9), or another store made them and the handler is pure (R13). Kafka
+// has their outputs, which are dropped. It decides as ever, in local batches, and
+// can be cut short anywhere.
 func (p *partition) handleAgain(ctx context.Context, plan Plan) error {
 	p.repeating = true
 	defer func() { p.repeating = false }()
@@ -53,11 +54,14 @@ func (p *partition) handleSome(ctx context.Context, plan Plan) error {
 		return err
 	}
 	recs = below(recs, to)
+	defer func() { p.progress.add(p.next.Offset, len(recs), 0) }()
 	switch {
 	case len(recs) > 0:
 		p.fetch = from
-		within, cancel := context.WithTimeout(ctx, p.s.c.opts.BatchTimeout)
+		// The time of a batch does not end with that of Run, which may be less.
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.s.c.opts.BatchTimeout)
 		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
 		err := p.guarded(within, func() error { return p.decide(within, ctx, recs) })
 		if p.givenUp() {
 			return p.s.hanging()

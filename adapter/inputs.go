@@ -115,10 +115,15 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		StoreID:    s.c.st.ID(),
 		KnownOpen:  func(id [16]byte) bool { return s.c.st.KnowsOpen(id) },
 		FreshState: o.FreshState,
+		Pure:       o.Pure,
+		ByOutput:   o.RestoreFrom != "",
 		Start:      o.Start,
 
 		Transactional: o.Transactional,
 		OnGap:         o.OnGap, OnForeignOffset: o.OnForeignOffset, OnMissingOffset: o.OnMissingOffset,
+	}
+	if s.aside {
+		p.source = s.reader(p)
 	}
 	ns, err := s.c.st.Namespace(namespaceName(o.Group, topic, number),
 		&store.NamespaceOptions{IDSource: o.ID.Name(), Unknown: o.unknownPolicy(), Window: o.Window})
@@ -141,6 +146,9 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		Epoch:   status.Position.LeaderEpoch,
 		Last:    status.LastOffset,
 		Rewind:  status.Rewind,
+	}
+	if r := status.Restore; r != nil {
+		in.Local.Restoring = r.To
 	}
 	if k := status.Committed; k != nil {
 		in.Local.Acknowledged = Committed{

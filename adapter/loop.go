@@ -22,6 +22,7 @@ func (s *session) loop(ctx context.Context) {
 		}
 		if s.survives(ctx, polled) {
 			quiet := polled.NumRecords() == 0
+			s.arrive()
 			if quiet {
 				s.quiet()
 			} else {
@@ -47,6 +48,9 @@ func (s *session) pollRecords() kgo.Fetches {
 	defer cancel()
 	s.mu.Lock()
 	s.nudge = cancel
+	if len(s.restored) > 0 {
+		cancel()
+	}
 	s.mu.Unlock()
 	s.c.pauses.awake(cancel)
 	wait := s.patience()
@@ -258,7 +262,7 @@ func isCrash(err error) bool {
 // checkEnd ends the session when all partitions have reached the end. A poll was
 // quiet when it brought no records.
 func (s *session) checkEnd(quiet bool) {
-	if !s.c.opts.UntilEnd || s.over() != nil {
+	if !s.c.opts.UntilEnd || s.over() != nil || s.restores() {
 		return
 	}
 	var failed []error

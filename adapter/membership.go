@@ -85,8 +85,8 @@ const joinCheck = 20 * time.Millisecond
 // answer, its last word counts for as long as it cannot have given the partitions
 // to another member. Otherwise it is an *again.
 func (s *session) vouched(p *partition) error {
-	if s.c.opts.pinned() {
-		return nil
+	if s.c.opts.pinned() || s.aside {
+		return nil // a standby commits nothing
 	}
 	m := &s.membership
 	m.mu.Lock()

@@ -1,6 +1,9 @@
 package adapter
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats are numbers of a Consumer since it was made, over all its Runs. What a
 // batch adds is added when the batch is durable.
@@ -39,6 +42,15 @@ type Stats struct {
 	Transactions uint64
 	// Failures of a handler, each time it was called.
 	Failures uint64
+	// Restoring is how many partitions are being restored now: they are not among
+	// Partitions yet. See Consumer.Restores.
+	Restoring int
+	// Restored counts the records that restores have read, RestoredBytes their bytes
+	// as Kafka sent them.
+	Restored, RestoredBytes uint64
+	// RestoreETA is how long the slowest of the restores takes at its pace; 0 when
+	// none runs, or it is not known.
+	RestoreETA time.Duration
 	// Sessions that ended and were followed by a new one.
 	Sessions uint64
 }
@@ -65,6 +77,7 @@ func (c *Consumer) Stats() Stats {
 		Failures:     n.failures.Load(),
 		Sessions:     n.sessions.Load(),
 	}
+	c.restoreStats.addTo(&s)
 	s.Records = s.New + s.Duplicates + s.Unknown + s.WithoutID + s.Replays +
 		s.DeadLetters + s.Discarded + s.Dropped
 	return s

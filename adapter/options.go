@@ -141,6 +141,12 @@ type Options struct {
 	// acknowledged (R11, row 6). Defaults to MissingOffsetStop.
 	OnMissingOffset OnMissingOffset
 
+	// OnRestore is called as the restore of a partition goes on: when it begins,
+	// about once a second, and when it is done, see RestoreProgress. It is called
+	// by the goroutine that restores, by several side by side, and holds it up.
+	// Nil: nobody is told.
+	OnRestore func(RestoreProgress)
+
 	// Pinned assigns these partitions, by topic, to the consumer, without a group:
 	// one instance a disk, and no rebalance ever. The group only keeps the offsets,
 	// and has no members. When another instance commits for such a partition, Run
@@ -148,10 +154,31 @@ type Options struct {
 	// last commit. Empty: the partitions are assigned by the group.
 	Pinned map[string][]int32
 
+	// Pure says that the state is a pure function of the records: the handler reads
+	// and writes nothing but its Tx, and does the same whenever it gets the same
+	// record. Then state follows a partition: where another store went on, the
+	// handler runs once more over those records, or over all from offset 0 when
+	// the log still has them, with its outputs dropped (R13).
+	Pure bool
+
+	// RestoreFrom is the topic that markers are restored from, when that is not the
+	// one they came from: the topic of Forward, which holds what was accepted, with
+	// the place and the time of each in headers. It needs no window of retention in
+	// the input. Of the records before a namespace had seen eight times, and of those
+	// whose jump of time was given up (R1), that time is the one first told, which may
+	// be later than the marker's. Empty: the consumed topic itself.
+	RestoreFrom string
+
 	// ShutdownTimeout is how long the record in hand may go on once the context
 	// of Run has ended. Then its handler's context ends, too; nothing of the
 	// record remains, and those before it are committed. Defaults to 30 s.
 	ShutdownTimeout time.Duration
+
+	// Standby lists, by topic, the partitions that this instance keeps warm while
+	// other members have them: it follows the group's offset, without the handler or,
+	// if that is Pure, with it. A takeover then costs what came since. Topics are
+	// among Topics. Empty: none.
+	Standby map[string][]int32
 
 	// Start is where a group begins that never had an offset in a topic.
 	// Defaults to StartEarliest.
@@ -188,6 +215,8 @@ type Options struct {
 
 	// Window is how long a marker counts. Defaults to window.Day.
 	Window window.Window
+
+	sources []string // of a second stage: what the first one consumes
 }
 
 func (o *Options) withDefaults() Options {
@@ -252,6 +281,11 @@ func (o *Options) validate() error {
 		"OnForeignOffset is %d; give ForeignFail, ForeignHonour or ForeignIgnore", o.OnForeignOffset)
 	wrong(o.OnMissingOffset > MissingOffsetResume,
 		"OnMissingOffset is %d; give MissingOffsetStop or MissingOffsetResume", o.OnMissingOffset)
+	for topic, numbers := range o.Standby {
+		wrong(!slices.Contains(o.Topics, topic), "Standby names topic %q, which is none of Topics", topic)
+		wrong(slices.ContainsFunc(numbers, func(n int32) bool { return n < 0 }),
+			"Standby names a partition of %q below 0; give those that the topic has", topic)
+	}
 	wrong(o.Start > StartTime, "Start is %d; give StartEarliest, StartLatest or StartTime", o.Start)
 	wrong((o.Start == StartTime) != !o.StartTime.IsZero(),
 		"Start and StartTime go together; give StartTime and a time, or neither")

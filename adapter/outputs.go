@@ -160,7 +160,7 @@ func millis(t time.Time) int64 {
 
 // checkLoop refuses an output to a topic that is consumed (F14).
 func (o *Options) checkLoop(topic string) error {
-	if slices.Contains(o.Topics, topic) {
+	if slices.Contains(o.Topics, topic) || slices.Contains(o.sources, topic) {
 		return fmt.Errorf("%w: %q; give the outputs a topic of their own", ErrLoop, topic)
 	}
 	return nil

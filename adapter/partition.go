@@ -44,7 +44,10 @@ type partition struct {
 
 	batchState atomic.Int32 // what is to become of the batch that is being made
 
-	repeating bool // records are handled again, their outputs dropped (row 9)
+	repeating bool       // records are handled again, their outputs dropped (R13; R11, row 9)
+	source    *reader    // of the log beside the group, while it is read before the partition flows
+	outputs   *outputLog // the relay's output, where that is read instead; nil: it is not
+	progress  *progress  // of that; nil: none
 
 	doubt int64             // records handled together failed, the last of them below this offset; 0: none did
 	ahead map[int64]*course // of records above L, by offset: they are handled, and wait for those before them

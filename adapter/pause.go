@@ -16,7 +16,7 @@ type Pause struct {
 	Offset    int64
 	// Err says why: a *RecordError for a record that failed under FailurePause,
 	// ErrOutputRefused for an output of it that Kafka refuses, ErrOutputsPending,
-	// ErrUncommitted, or ErrHandlerHangs.
+	// ErrUncommitted, ErrRestoring, or ErrHandlerHangs.
 	Err error
 }
 
@@ -37,15 +37,15 @@ func (c *Consumer) Paused() []Pause {
 
 // Resume has a partition go on that is paused for a record that failed, or for an
 // output that was refused: it is handled, or sent, again. It reports whether there
-// is such a partition. One that waits for Kafka, or for a handler that hangs, goes
-// on by itself; so does every partition that is assigned anew. It may be called at
-// any time, from any goroutine.
+// is such a partition. One that waits for Kafka, for its restore, or for a handler
+// that hangs, goes on by itself; so does every partition that is assigned anew. It
+// may be called at any time, from any goroutine.
 func (c *Consumer) Resume(topic string, partition int32) bool {
 	of := topicPartition{topic, partition}
 	c.pauses.mu.Lock()
 	defer c.pauses.mu.Unlock()
 	at, ok := c.pauses.now[of]
-	if !ok || slices.ContainsFunc([]error{ErrOutputsPending, ErrUncommitted, ErrHandlerHangs},
+	if !ok || slices.ContainsFunc([]error{ErrOutputsPending, ErrUncommitted, ErrRestoring, ErrHandlerHangs},
 		func(itself error) bool { return errors.Is(at.Err, itself) }) {
 		return false
 	}

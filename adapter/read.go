@@ -13,40 +13,52 @@ import (
 // records of the first batches with a record at or above it, and the offset
 // after what was read: over gaps, aborted records and control records.
 func (p *partition) read(ctx context.Context, from int64) ([]*kgo.Record, int64, error) {
+	if p.source != nil {
+		c := p.source.next(ctx, from)
+		return c.recs, c.next, c.err
+	}
 	leader, err := p.s.leader(topicPartition{p.topic, p.number})
 	if err != nil {
 		return nil, 0, unanswered("leaders", err)
 	}
+	r := reader{cl: p.s.cl, topic: p.topic, number: p.number, log: p.log, leader: leader, most: readBytes}
+	recs, next, _, err := r.fetch(ctx, from)
+	switch {
+	case errors.Is(err, kerr.OffsetOutOfRange):
+		return nil, from, nil
+	case err != nil:
+		return nil, 0, unanswered("records", err)
+	}
+	return recs, next, nil
+}
+
+// fetch asks the leader once.
+func (r *reader) fetch(ctx context.Context, from int64) (recs []*kgo.Record, next int64, bytes int, err error) {
 	part := kmsg.NewFetchRequestTopicPartition()
-	part.Partition, part.FetchOffset, part.PartitionMaxBytes = p.number, from, readBytes
+	part.Partition, part.FetchOffset, part.PartitionMaxBytes = r.number, from, r.most
 	topic := kmsg.NewFetchRequestTopic()
-	topic.Topic, topic.TopicID = p.topic, p.log
+	topic.Topic, topic.TopicID = r.topic, r.log
 	topic.Partitions = append(topic.Partitions, part)
 	req := kmsg.NewPtrFetchRequest()
-	req.MaxBytes, req.MinBytes, req.IsolationLevel, req.SessionEpoch = readBytes, 1, 1, -1
+	req.MaxBytes, req.MinBytes, req.IsolationLevel, req.SessionEpoch = r.most, 1, 1, -1
 	req.Topics = append(req.Topics, topic)
 
-	answer, err := p.s.cl.Broker(int(leader)).RetriableRequest(ctx, req)
+	answer, err := r.cl.Broker(int(r.leader)).RetriableRequest(ctx, req)
 	if err != nil {
-		return nil, 0, unanswered("records", err)
+		return nil, 0, 0, err
 	}
 	resp := answer.(*kmsg.FetchResponse)
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
-		return nil, 0, unanswered("records", err)
+		return nil, 0, 0, err
 	}
 	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
-		return nil, from, nil
+		return nil, from, 0, nil
 	}
+	raw := &resp.Topics[0].Partitions[0]
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
-		Offset: from, Topic: p.topic, Partition: p.number, IsolationLevel: kgo.ReadCommitted(),
-	}, &resp.Topics[0].Partitions[0], kgo.DefaultDecompressor(), nil)
-	if errors.Is(fetched.Err, kerr.OffsetOutOfRange) {
-		return nil, from, nil
-	}
-	if fetched.Err != nil {
-		return nil, 0, unanswered("records", fetched.Err)
-	}
-	return fetched.Records, next, nil
+		Offset: from, Topic: r.topic, Partition: r.number, IsolationLevel: kgo.ReadCommitted(),
+	}, raw, kgo.DefaultDecompressor(), nil)
+	return fetched.Records, next, len(raw.RecordBatches), fetched.Err
 }
 
 // readBytes bounds a single read; one batch that is larger comes whole.

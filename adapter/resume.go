@@ -2,7 +2,6 @@ package adapter
 
 import (
 	"errors"
-	"fmt"
 )
 
 // Errors that the plan of a partition's start ends in (R11).
@@ -30,11 +29,6 @@ var (
 	// ErrGap is returned when the log starts above the first offset that is to
 	// be read (the last row).
 	ErrGap = errors.New("adapter: retention deleted records before they were read")
-
-	// ErrPlanUnsupported is returned when the law knows what to do and this
-	// release does not do it yet: to make state from the log. Its text says where.
-	ErrPlanUnsupported = errors.New("adapter: the start that the partition needs " +
-		"is not part of this release")
 )
 
 // Start is where a group begins that never had an offset in the topic.
@@ -113,6 +107,7 @@ type Local struct {
 	Seam         Seam      // what stands at Last now
 	Acknowledged Committed // K
 	Rewind       uint64
+	Restoring    int64 // the offset up to which it was being restored; 0: it was not
 }
 
 // Inputs are all that the start of a partition depends on (R11).
@@ -130,6 +125,7 @@ type Inputs struct {
 
 	LogStart, LogEnd int64
 	Compacted        bool // the topic's clean-up policy
+	ByOutput         bool // markers are restored from the relay's output, whatever the log still has
 	EverPositioned   bool // the group or this store had a position in the topic's name before
 
 	StoreID   [16]byte
@@ -209,38 +205,6 @@ type Plan struct {
 	Err           error  // why the partition stops, and the way out
 
 	where string
-}
-
-// Supported returns nil for a plan that this release carries out, the error of
-// a plan that stops, and ErrPlanUnsupported for one that makes state anew.
-func (p Plan) Supported() error {
-	switch {
-	case p.Err != nil:
-		return p.Err
-	case p.Action == ActionRebuild:
-		return fmt.Errorf("%w: %s: missing is state made from the log (row %d), to start at %d; "+
-			"run the store that committed last, or take a new group and an empty store",
-			ErrPlanUnsupported, p.where, p.Row, p.Offset)
-	default:
-		return nil
-	}
-}
-
-// Unrestored returns the plan as this release carries it out: it does not read
-// markers from the log (R13). Where they are to be restored, coverage opens
-// instead, as over any hole, and never claims what the store has not seen.
-func (p Plan) Unrestored() Plan {
-	if p.Action != ActionRestore {
-		return p
-	}
-	from := "the window below"
-	if p.Read.From != FromClock {
-		from = fmt.Sprint(p.Read.From)
-	}
-	p.alarm("the markers from %s to %d are not in this store: until it has seen a whole window, "+
-		"what it does not know is Unknown, see Options.Unknown", from, p.Read.To)
-	p.Action, p.Read, p.OpensCoverage = ActionStart, Range{}, true
-	return p
 }
 
 // PlanResume plans where a partition starts: the table of R11. Rows 1 and 2

@@ -83,7 +83,6 @@ func (c resumeCase) run(t *testing.T) {
 		require.ErrorIs(t, got.Err, c.err)
 		require.ErrorContains(t, got.Err, `group "billing", topic "payments", partition 3: `)
 		require.ErrorContains(t, got.Err, c.says)
-		require.Equal(t, got.Err, got.Supported())
 		require.Equal(t, Plan{Row: got.Row, Action: ActionStop, Err: got.Err, where: got.where}, got)
 		return
 	}
@@ -555,6 +554,33 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 		}, want: Plan{Row: 12, Action: ActionRebuild, Offset: 90, Epoch: 6, Read: Range{0, 90},
 			Clock: 5000, Follow: true, Forget: true, ForgetFrom: 60, Settled: 7, EmptyState: true}},
 
+		{name: "row 12: K has no clock", given: func(in *Inputs) {
+			acknowledge(in, 60)
+			in.Local.Acknowledged.Tag = ""
+			commit(in, 90, tagOf(otherStore))
+		}, want: Plan{Row: 12, Action: ActionRestore, Offset: 90, Epoch: 6, Read: Range{FromClock, 90},
+			Clock: 5000, Follow: true, Forget: true}},
+
+		// A restore that was cut short goes on, whoever committed where it ends.
+		{name: "row 10: cut short", given: func(in *Inputs) {
+			in.Local.Acknowledged, in.Local.Restoring = Committed{}, 140
+			commit(in, 140, tagOf(otherStore))
+		}, want: Plan{Row: 10, Action: ActionRestore, Offset: 140, Epoch: 6, Read: Range{100, 140},
+			Clock: 5000, Follow: true, Passed: 140}},
+		{name: "row 10: cut short, of an opening that is not known", given: func(in *Inputs) {
+			in.Local.Acknowledged, in.Local.Restoring = Committed{}, 140
+			commit(in, 150, tagOf(thisStore, func(t *Tag) { t.OpenID = [16]byte{0xee} }))
+		}, want: Plan{Row: 10, Action: ActionRestore, Offset: 150, Epoch: 6, Read: Range{100, 150}, Lost: true,
+			Clock: 5000, Follow: true, Settled: 7}},
+		{name: "row 6: cut short", given: func(in *Inputs) {
+			in.Local.Acknowledged, in.Local.Restoring = Committed{}, 140
+			in.Committed = Committed{}
+		}, want: Plan{Row: 6}, err: ErrOffsetsLost, says: "had acknowledged 140"},
+		{name: "row 6: cut short, resumed", alarm: "lost its offset 140", given: func(in *Inputs) {
+			in.Local.Acknowledged, in.Local.Restoring = Committed{}, 140
+			in.Committed, in.OnMissingOffset = Committed{}, MissingOffsetResume
+		}, want: Plan{Row: 6, Action: ActionRestore, Offset: 140, Epoch: -1, Read: Range{100, 140}}},
+
 		// Row 13: a crash before the Kafka commit.
 		{name: "row 13: G is L", given: func(*Inputs) {},
 			want: Plan{Row: 13, Action: ActionStart, Offset: 100, Epoch: 5, Settled: 7}},
@@ -618,29 +644,4 @@ func TestFault_E09_ResumeRows(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, tt.run)
 	}
-}
-
-// All is carried out but making state anew, which no release knows how to do yet.
-func TestPlan_Supported(t *testing.T) {
-	in := resting()
-	commit(&in, 140, tagOf(otherStore))
-	require.NoError(t, PlanResume(in).Supported())
-	in.HasState, in.Pure = true, true
-	p := PlanResume(in)
-	require.Equal(t, ActionRebuild, p.Action)
-	require.ErrorIs(t, p.Supported(), ErrPlanUnsupported)
-	require.ErrorContains(t, p.Supported(), "partition 3: missing is state made from the log (row 10), to start at 140")
-}
-
-// What is not restored is a hole, and the operator is told which.
-func TestPlan_Unrestored(t *testing.T) {
-	in := resting()
-	require.Equal(t, PlanResume(in), PlanResume(in).Unrestored())
-	commit(&in, 140, tagOf(otherStore))
-	p := PlanResume(in).Unrestored()
-	require.Equal(t, Plan{Row: 10, Action: ActionStart, Offset: 140, Epoch: 6, Clock: 5000, Follow: true,
-		Settled: 7, Passed: 140, OpensCoverage: true, Alarm: p.Alarm, where: p.where}, p)
-	require.Contains(t, p.Alarm, "markers from 100 to 140 are not in this store")
-	cold(&in)
-	require.Contains(t, PlanResume(in).Unrestored().Alarm, "from the window below to 140")
 }

@@ -130,6 +130,8 @@ func (r *resume) match() Plan {
 		return r.row6()
 	case r.foreign():
 		return r.row7()
+	case r.g > r.l && r.cutShort() > 0: // before the first commit of its own
+		return r.row10()
 	case r.g > r.l && r.tag.StoreID == r.in.StoreID && !r.knownOpen():
 		return r.row8()
 	case r.g > r.l && r.ours():
@@ -225,10 +227,15 @@ func (r *resume) row5() Plan {
 	return r.carry(p, FromClock, r.tag.HasState)
 }
 
-// row6 is a group without an offset. K says whether it had one.
+// row6 is a group without an offset. K says whether it had one, and so does a
+// restore that was cut short: it goes on to where the group was then.
 func (r *resume) row6() Plan {
 	p := r.start(6, r.l, r.in.Local.Epoch)
-	if !r.hasK { // before our first commit
+	switch to := r.cutShort(); {
+	case to > r.l:
+		r.k, r.g = to, to
+		p.Action, p.Read, p.Offset, p.Epoch = ActionRestore, Range{r.l, to}, to, -1
+	case !r.hasK: // before our first commit
 		return p
 	}
 	if r.in.OnMissingOffset == MissingOffsetStop {
@@ -240,6 +247,9 @@ func (r *resume) row6() Plan {
 		outputs = "an output of a transaction committed"
 	}
 	p.alarm("the group lost its offset %d; %s after it may go out twice", r.k, outputs)
+	if p.reads() {
+		return r.carry(p, r.l, r.in.HasState)
+	}
 	return p
 }
 
@@ -308,17 +318,29 @@ func (r *resume) row9() Plan {
 	return p
 }
 
-// row10 is another store's commit above L: another instance went on.
+// row10 is another store's commit above L: another instance went on. So is one
+// above a restore that was cut short, whoever committed it.
 func (r *resume) row10() Plan {
-	return r.carry(r.restore(10, r.l), r.l, r.in.HasState || r.tag.HasState)
+	p := r.restore(10, r.l)
+	p.Lost = r.ours()
+	return r.carry(p, r.l, r.in.HasState || r.tag.HasState)
+}
+
+// cutShort returns the offset up to which the store was being restored, 0 when it
+// was not.
+func (r *resume) cutShort() int64 {
+	if !r.hasL {
+		return 0
+	}
+	return r.in.Local.Restoring
 }
 
 // row12 is another store's commit at or below L that we do not know: we were
 // replaced with an uncommitted tail. What we did from K on did not happen.
-// Without K that is all that we did.
+// Without K, or a clock in its tag, that is all that we did.
 func (r *resume) row12() Plan {
 	from, forget := int64(FromClock), int64(0)
-	if r.hasK {
+	if _, tagged, err := DecodeTag(r.in.Local.Acknowledged.Tag); r.hasK && tagged && err == nil {
 		from, forget = r.k, r.k
 	}
 	p := r.restore(12, from)
@@ -366,7 +388,10 @@ func (r *resume) trim(p *Plan) {
 	if p.Action != ActionRestore {
 		return
 	}
-	p.OpensCoverage = p.OpensCoverage || r.in.Compacted || r.tag.Merged
+	p.OpensCoverage = p.OpensCoverage || !r.in.ByOutput && r.in.Compacted || r.tag.Merged
+	if r.in.ByOutput {
+		return
+	}
 	switch start := r.in.LogStart; {
 	case p.Read.To <= start:
 		p.Action, p.Read, p.OpensCoverage = ActionStart, Range{}, true

@@ -44,6 +44,7 @@ type session struct {
 
 	membership membership
 	leaders    map[topicPartition]int32 // of pinned partitions, before the client consumes
+	aside      bool                     // it is no member, and only reads: a standby
 
 	mu       sync.Mutex // guards what is below
 	member   string     // the member ID that the partitions were assigned to
@@ -54,9 +55,13 @@ type session struct {
 	cut      context.CancelFunc         // has the loop give way to a rebalance
 	hung     error                      // a handler hangs: why another session follows
 	standing map[topicPartition]bool    // assigned, and a handler of an earlier session hangs
-	nudge    context.CancelFunc         // ends the poll that waits for records
-	reason   error                      // why it is to end; errDone when all is well
-	fenced   bool                       // nothing may be committed any more
+	source   *kgo.Client                // reads logs beside the group; nil: not yet
+
+	restoring map[topicPartition]*restoration // not in parts
+	restored  []*partition                    // to be taken into parts by the loop
+	nudge     context.CancelFunc              // ends the poll that waits for records
+	reason    error                           // why it is to end; errDone when all is well
+	fenced    bool                            // nothing may be committed any more
 }
 
 // errDone ends a session and Run: the context has ended, or the end is reached.
@@ -66,7 +71,8 @@ func newSession(work context.Context, c *Consumer, until offsets) *session {
 	return &session{c: c, work: work, until: until,
 		ready: make(chan struct{}), parts: make(map[topicPartition]*partition),
 		boxes: make(map[topicPartition]*outbox), owing: make(map[*partition]bool),
-		standing: make(map[topicPartition]bool), leaders: make(map[topicPartition]int32)}
+		standing: make(map[topicPartition]bool), leaders: make(map[topicPartition]int32),
+		restoring: make(map[topicPartition]*restoration)}
 }
 
 // run joins the group and works until the session ends. It returns nil when Run
@@ -97,8 +103,10 @@ func (s *session) run(ctx context.Context) error {
 	s.loop(ctx)
 	s.wake()
 	watch.Wait()
+	s.endRestores(nil)
 	cl.CloseAllowingRebalance()
 	s.forget(s.assigned())
+	s.closeSource()
 	if err := s.over(); !errors.Is(err, errDone) {
 		return err
 	}
@@ -203,6 +211,7 @@ func (s *session) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string
 	if len(revoked) == 0 && !s.membership.server.Load() {
 		s.membership.joining.Store(true) // a cooperative member joins again, with what it keeps
 	}
+	s.cutRestores(revoked)
 	parts := s.named(revoked)
 	s.settle(parts)
 	s.forget(parts)
@@ -234,8 +243,10 @@ func (s *session) forget(parts []*partition) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range parts {
-		delete(s.parts, topicPartition{p.topic, p.number})
+		of := topicPartition{p.topic, p.number}
+		delete(s.parts, of)
 		delete(s.owing, p)
+		s.c.standbys.giveBack(of)
 	}
 	if s.closing { // how far it came stays to be seen
 		s.c.stats.partitions.Store(int64(len(s.parts)))

@@ -31,11 +31,11 @@ var mutants = []mutant{
 		name: "marker before the effect", // A07
 		file: "store/batch.go",
 		old:  "	if fn != nil && (all || d.handled()) {\n",
-		new: "	if d.accepted() {\n		b.accept(id, r.Origin, s, older)\n	}\n" +
+		new: "	if d.accepted() {\n		b.accept(j.id, r.Origin, j.step, j.older)\n	}\n" +
 			"	if fn != nil && (all || d.handled()) {\n",
 		also: []edit{{
 			"store/batch.go",
-			"	case d.accepted():\n		b.accept(id, r.Origin, s, older)\n",
+			"	case d.accepted():\n		b.accept(j.id, r.Origin, j.step, j.older)\n",
 			"	case d.accepted():\n",
 		}},
 		pkg: "fuzz", run: "^TestScript_PlaysWithoutACrash$",

@@ -39,6 +39,9 @@ func (n *Namespace) Advance(to time.Time) error {
 func (b *Batch) advance(to time.Time) error {
 	c := b.head.clock
 	switch {
+	case b.head.restore.on:
+		return fmt.Errorf("%w: namespace %q, up to offset %d; its clock moves when that is done",
+			ErrRestoring, b.n.name, b.head.restore.to)
 	case c.times < firstTimes:
 		return fmt.Errorf("%w: namespace %q, after %d of its first %d times; let it see more records",
 			ErrNoClock, b.n.name, c.times, firstTimes)

@@ -153,6 +153,9 @@ func (b *Batch) judge(r Record) (j judged, err error) {
 		b.head.flow = before
 		return j, err
 	}
+	if found && j.marker.restored && j.marker.origin.sameLog(r.Redrives) && j.marker.origin.Offset == r.Redrives.Offset {
+		found = false // nobody knows whether it was handled there, or put aside (R7)
+	}
 	j.decision = decide(&b.head.clock, t, j.step, found, &j.marker, b.head.cov, b.head.floor, b.n.rules.w)
 	if j.decision.Verdict == Unknown {
 		j.decision.Action = b.n.opts.Unknown.of(j.decision.Reason)
@@ -309,17 +312,22 @@ func (b *Batch) join(how join) {
 
 // accept enters the record's marker.
 func (b *Batch) accept(id ident, o Position, s step, older int64) {
+	b.enter(id, marker{first: b.head.clock.seen(s), origin: o}, s, older)
+}
+
+// enter enters a marker, with the row's when its time belongs there.
+func (b *Batch) enter(id ident, m marker, s step, older int64) {
 	c := &b.head.clock
 	b.size += markerBytes + len(id.text)
 	if s.inRow {
-		b.row.add(rowMarker{id, marker{c.seen(s), o}, older})
+		b.row.add(rowMarker{id, m, older})
 		b.rowChanged = true
 		return
 	}
 	if len(b.row.list) > 0 && b.row.remove(id) {
 		b.rowChanged = true
 	}
-	b.give(id, marker{c.seen(s), o}, older, c.now)
+	b.give(id, m, older, c.now)
 }
 
 // SetPosition sets the next offset to decide: it passes records that are not

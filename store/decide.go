@@ -8,8 +8,9 @@ import (
 
 // marker is the stored fact that an ID was accepted.
 type marker struct {
-	first  int64 // F, first seen, by the clock then; 0: before any time
-	origin Position
+	first    int64 // F, first seen, by the clock then; 0: before any time
+	origin   Position
+	restored bool // it comes out of a restore: no handler ran for it here (R13)
 }
 
 // coverage is since when a namespace has seen every record.

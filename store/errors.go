@@ -131,6 +131,13 @@ var (
 	// ErrAhead is returned by Advance for a time beyond the wall clock.
 	ErrAhead = errors.New("store: time lies ahead of the wall clock")
 
+	// ErrNotRestoring is returned by Batch.Restore and its like without a
+	// Batch.BeginRestore before them.
+	ErrNotRestoring = errors.New("store: namespace restores nothing")
+
+	// ErrRestoring is returned by Advance while the namespace is being restored.
+	ErrRestoring = errors.New("store: namespace is being restored")
+
 	// ErrReadOnly is returned by every call that would change a store which is
 	// open to look into it (Options.ReadOnly).
 	ErrReadOnly = errors.New("store: opened read-only")

@@ -40,6 +40,14 @@ func appendExtended(dst, text []byte, flags byte) []byte {
 	return append(dst, text[n:]...)
 }
 
+// appendText appends the text that the entry of a marker begins with.
+func (m *marker) appendText(dst, text []byte) []byte {
+	if m.restored {
+		return appendExtended(dst, text, flagRestored)
+	}
+	return append(dst, text...)
+}
+
 // tombstone returns the text by which an ID is forgotten.
 func tombstone(text []byte) []byte {
 	return appendExtended(make([]byte, 0, len(text)+2), text, flagTombstone)
@@ -108,6 +116,7 @@ func (b base) answer(e, text []byte) marker {
 		text = e[:textLen(e)]
 	}
 	m, _ := b.parseMarker(e[len(text):])
+	m.restored = flagsOf(e)&flagRestored != 0
 	return m
 }
 

@@ -36,6 +36,8 @@ func TestExtended(t *testing.T) {
 				require.True(t, whole)
 				require.Equal(t, i == k, ok)
 				if ok && flags == flagRestored {
+					require.True(t, found.restored)
+					found.restored = false
 					require.Equal(t, m, found)
 				} else if ok {
 					require.EqualValues(t, forgotten, found.first)

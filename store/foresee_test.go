@@ -263,3 +263,30 @@ func TestBatch_RedrivenIsAccepted(t *testing.T) {
 		cold.Origin.Offset++
 	}
 }
+
+// R7: a marker that a restore made of the record itself, which nobody handled here,
+// is no reason to drop its redrive; any other is.
+func TestBatch_RedrivenOverARestoredMarker(t *testing.T) {
+	s := testOpen(t, t.TempDir(), limits{})
+	n, err := s.Namespace("n", &NamespaceOptions{Window: window.Hour})
+	require.NoError(t, err)
+	require.NoError(t, n.Update(func(b *Batch) error {
+		require.NoError(t, b.BeginRestore(Restore{To: 2}))
+		for o, id := range []string{"a", "b"} {
+			_, err := b.Restore(rec(id, int64(o), 100))
+			require.NoError(t, err)
+		}
+		return b.EndRestore()
+	}))
+	for o, c := range []struct {
+		id      string
+		repeats int64
+		want    Verdict
+	}{{"a", 1, Duplicate}, {"a", 0, New}, {"a", 0, Duplicate}, {"b", 0, Duplicate}} {
+		r := rec(c.id, int64(2+o), 0)
+		r.Redrives, r.At = rec("", c.repeats, 0).Origin, time.Time{}
+		d, err := n.Do(r, nil)
+		require.NoError(t, err)
+		require.Equal(t, c.want, d.Verdict, "record %d", o)
+	}
+}

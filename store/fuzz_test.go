@@ -146,7 +146,7 @@ func FuzzRow(f *testing.F) {
 		for i, id := range [][]byte{a, b} {
 			if len(id) > 0 {
 				o := Position{TopicID: ID{1}, Partition: 2, Offset: offset + int64(i), LeaderEpoch: -1}
-				r.add(rowMarker{keyed(appendIdent(nil, id), secret), marker{first, o}, older})
+				r.add(rowMarker{keyed(appendIdent(nil, id), secret), marker{first: first, origin: o}, older})
 			}
 		}
 		if len(a) > 0 && bytes.Equal(a, b) {

@@ -32,6 +32,8 @@ type head struct {
 	sweeps uint64 // their checksum; 0: none
 
 	note []byte // the caller's; never changed in place
+
+	restore restoring // zero: none is under way
 }
 
 // flow is the part of a head that every record may move.
@@ -54,6 +56,7 @@ const (
 	headCommitted
 	headHasState
 	headNote
+	headRestoring
 )
 
 func (h *head) append(dst []byte) []byte {
@@ -61,6 +64,7 @@ func (h *head) append(dst []byte) []byte {
 	for flag, on := range map[byte]bool{
 		headHasPos: h.hasPos, headOpen: h.cov.open,
 		headCommitted: h.committed != nil, headHasState: h.hasState, headNote: len(h.note) > 0,
+		headRestoring: h.restore.on,
 	} {
 		if on {
 			flags |= flag
@@ -85,6 +89,9 @@ func (h *head) append(dst []byte) []byte {
 	}
 	if len(h.note) > 0 {
 		dst = appendPrefixed(dst, h.note)
+	}
+	if h.restore.on {
+		dst = h.restore.append(dst)
 	}
 	return dst
 }
@@ -111,6 +118,9 @@ func parseHead(b []byte) (head, bool) {
 	if flags&headNote != 0 {
 		h.note = slices.Clone(d.prefixed())
 		d.bad = d.bad || len(h.note) == 0
+	}
+	if flags&headRestoring != 0 {
+		h.restore = parseRestoring(&d)
 	}
 	return h, !d.bad && len(d.b) == 0
 }

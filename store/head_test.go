@@ -73,7 +73,7 @@ func TestRow_KeepsTheLastOfAnID(t *testing.T) {
 	const secret = 7
 	v := func(id string, first, offset, older int64) rowMarker {
 		return rowMarker{keyed(appendIdent(nil, []byte(id)), secret),
-			marker{first, Position{TopicID: ID{1}, Offset: offset, LeaderEpoch: -1}}, older}
+			marker{first: first, origin: Position{TopicID: ID{1}, Offset: offset, LeaderEpoch: -1}}, older}
 	}
 	var r row
 	_, ok := r.find(v("a", 0, 0, 0).id)

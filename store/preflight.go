@@ -12,8 +12,9 @@ import (
 const (
 	tablesOpen  = 1000 // tables that are kept open, when the process may
 	tablesLeast = 100
-	// filesSpare are the descriptors that are not for tables: logs, manifest,
-	// tables that are being written, and what else the process has open.
+	// filesSpare are the descriptors that are not for such tables: a hundred for
+	// those that wait to be closed, the others for logs, manifest, tables that are
+	// being written, and what else the process has open.
 	filesSpare = 200
 )
 

@@ -53,7 +53,8 @@ type Record struct {
 	Origin Position
 	// Redrives is where the record stands that this one repeats, when it is a dead
 	// letter which is fed back (R7): an Unknown that the policy would dead-letter
-	// is accepted. Leave At zero. Zero: it is none.
+	// is accepted, and a marker that a restore has made of the record itself does
+	// not stand in its way. Leave At zero. Zero: it is none.
 	Redrives Position
 }
 

@@ -218,7 +218,8 @@ func (v *survey) plan(p *plan) {
 			p.tables = append(p.tables, num)
 			continue // what it holds is in others
 		}
-		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > v.head.clock.other()
+		latest := max(v.head.clock.other(), v.head.reached().now)
+		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > latest
 		p.head.cov = p.head.cov.lost(max(g.high, v.head.clock.first))
 		if g.table {
 			p.tables = append(p.tables, num)

@@ -85,19 +85,20 @@ func (r *row) ledger(secret uint64) ledger {
 	var sum ledger
 	for _, v := range r.list {
 		b := base{origin: v.m.origin, first: v.m.first}
-		sum.add(proof(v.id.hash, v.m.first, v.m.origin.Offset, b.seed(secret)))
+		sum.add(proofAs(v.m.appendText(nil, v.id.text), v.id.hash, v.m, b.seed(secret)))
 	}
 	return sum
 }
 
 // append writes the row, for each marker:
 //
-//	base (origin and F, 40 B) | F of the older marker (zigzag) | ID text
+//	base (origin and F, 40 B) | F of the older marker (zigzag) | ID text, extended
+//	for a restored one
 func (r *row) append(dst []byte) []byte {
 	for _, v := range r.list {
 		dst = base{origin: v.m.origin, first: v.m.first}.append(dst)
 		dst = binary.AppendVarint(dst, v.older)
-		dst = append(dst, v.id.text...)
+		dst = v.m.appendText(dst, v.id.text)
 	}
 	return dst
 }
@@ -115,7 +116,8 @@ func parseRow(b []byte, secret uint64) (row, bool) {
 		if d.bad || n == 0 {
 			return row{}, false
 		}
-		r.add(rowMarker{keyed(d.b[:n], secret), marker{v.first, v.origin}, older})
+		m := marker{first: v.first, origin: v.origin, restored: flagsOf(d.b)&flagRestored != 0}
+		r.add(rowMarker{keyed(plainText(d.b[:n]), secret), m, older})
 		b = d.b[n:]
 	}
 	return r, true

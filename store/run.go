@@ -21,14 +21,10 @@ func (r *run) begin(g *segment, expect int) {
 // n returns how many markers the segment will have accepted with the run.
 func (r *run) n() uint64 { return r.g.all.n + r.all.n }
 
-// take enters a marker. older is F of the marker that its ID had before, 0 when
-// none: the segment must not be dropped before that one is dead, or the older
-// one would stand as the last accepted again (R2).
-func (r *run) take(id ident, m marker, older int64) bool {
-	return r.takeAs(id.text, id, m, older)
-}
-
-// takeAs enters an entry whose text is id's, or id's extended.
+// takeAs enters an entry whose text is id's, or id's extended. older is F of the
+// marker that its ID had before, 0 when none: the segment must not be dropped
+// before that one is dead, or the older one would stand as the last accepted
+// again (R2).
 func (r *run) takeAs(text []byte, id ident, m marker, older int64) bool {
 	b, seed := r.g.base(), r.g.seeds[0]
 	before, ok := r.putAs(text, id, b, m)

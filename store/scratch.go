@@ -25,6 +25,7 @@ type indexScratch struct {
 	maybe [3][]maybe // of the owner and its scouts
 	spare []*run     // empty ones
 	value []byte
+	text  []byte // of an extended entry
 }
 
 func (b *batchIndex) borrow(from *scratch) {

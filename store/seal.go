@@ -61,7 +61,7 @@ func (s *Store) tally() (batches uint64, clock int64, err error) {
 			return unparsed("the head of a namespace", value, headFormat)
 		}
 		batches += h.sequence
-		clock = max(clock, h.clock.now)
+		clock = max(clock, h.reached().now)
 		return nil
 	})
 	return batches, clock, err

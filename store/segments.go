@@ -146,7 +146,12 @@ func (x *segments) accept(id ident, m marker, older, now int64) {
 	if b.into == nil || x.over(m, now) {
 		x.grow(m, now)
 	}
-	for !x.runInto().take(id, m, older) {
+	text := id.text
+	if m.restored {
+		b.text = m.appendText(b.text[:0], id.text)
+		text = b.text
+	}
+	for !x.runInto().takeAs(text, id, m, older) {
 		x.grow(m, now) // no room around its slot: another segment has
 	}
 }

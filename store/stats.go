@@ -60,6 +60,8 @@ type Counts struct {
 	NoID    uint64 // passed by Batch.Pass
 	Future  uint64 // times beyond the wall clock that were treated as missing
 	Replays uint64
+
+	Restored uint64 // markers entered by a restore
 }
 
 type counts struct{ Counts }
@@ -143,6 +145,8 @@ type Status struct {
 	// Note is what the caller kept with the position last, see Batch.SetNote; nil:
 	// nothing.
 	Note []byte
+	// Restore is the restore that is under way, see Batch.BeginRestore; nil: none.
+	Restore *Restore
 	// Pending is how many staged outputs are not settled.
 	Pending int
 	// Markers stand in Segments, of which Sealed have a table on disk. They are
@@ -172,11 +176,12 @@ func (n *Namespace) Status() (Status, error) {
 func (n *Namespace) publish() {
 	h := &n.head
 	st := &Status{
-		Position: h.pos, Clock: timeOf(h.clock.now), Committed: h.committed,
+		Position: h.pos, Clock: timeOf(h.reached().now), Committed: h.committed,
 		Coverage:   h.cov.public(),
 		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
 		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,
 		Note:    slices.Clone(h.note),
+		Restore: h.restore.public(),
 		Markers: h.sum.n, Counts: n.total.Counts, Ages: n.ages, Settings: n.opts,
 	}
 	for _, p := range n.pending {

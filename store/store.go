@@ -291,6 +291,7 @@ func (s *Store) openDB(there bool) error {
 
 		DisableAutomaticCompactions: s.still,
 	}
+	po.Experimental.FileCacheShards = 1 // of each, a hundred tables may stand open that wait to be closed
 	po.EnsureDefaults()
 	po.Levels[0].Compression = uncompressed // what is flushed is mostly runs, and soon gone
 	s.tables = po.MakeWriterOptions(6, po.FormatMajorVersion.MaxTableFormat())

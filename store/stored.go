@@ -27,6 +27,7 @@ func (f *facts) eachIn(page []byte, secret uint64, fn func(*stored)) bool {
 			if size == 0 {
 				return false
 			}
+			m.restored = flagsOf(entries)&flagRestored != 0
 			e = stored{keyed(plainText(entries[:n:n]), secret), m, entries, i}
 			fn(&e)
 			entries = entries[size:]

@@ -21,6 +21,9 @@ type Marker struct {
 	// Leaves is when the marker stops counting: at a clock of Leaves a record of
 	// the ID is no duplicate any more. Zero: never.
 	Leaves time.Time
+	// Restored tells that the marker was read back from a log (R13): its record was
+	// handled, and not by this store.
+	Restored bool
 }
 
 // Why is everything that a namespace knows about an ID, as of one moment.
@@ -131,7 +134,7 @@ func (f *inquiry) public() Marker { return f.picture.public(f.marker) }
 // public returns a marker as callers see it.
 func (p *picture) public(m marker) Marker {
 	first := p.head.clock.firstOf(&m)
-	v := Marker{First: timeOf(first), Origin: m.origin}
+	v := Marker{First: timeOf(first), Origin: m.origin, Restored: m.restored}
 	if !p.rules.w.IsForever() {
 		v.Leaves = timeOf(add(max(first, 0), p.rules.w.Millis()))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,8 @@ import (
 // relayFlags are the flags of relay as they were given.
 type relayFlags struct {
 	brokers  []string
-	from, to string
+	from     []string
+	to       string
 	group    string
 	ids      []string
 	window   string
@@ -28,6 +30,7 @@ type relayFlags struct {
 	settings []string
 	policies policyFlags
 	members  groupFlags
+	scope    scopeFlags
 }
 
 func newRelay() *cobra.Command {
@@ -42,6 +45,7 @@ func newRelay() *cobra.Command {
 			"The copies and the group's offset go out in one Kafka transaction, so that a reader\n" +
 			"with isolation.level=read_committed sees each message exactly once, whatever crashes.\n\n" +
 			"With --id content, for messages that carry no ID, two of the same key and value are one.\n\n" +
+			scopeHelp + "\n\n" +
 			"Settings of the Kafka client, each by -X key=value:\n" + settingsHelp(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return relay(cmd.Context(), cmd.ErrOrStderr(), f)
@@ -49,7 +53,7 @@ func newRelay() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.brokers, "brokers", nil, "addresses of brokers to begin with, host:port")
-	flags.StringVar(&f.from, "from", "", "topic to read")
+	flags.StringSliceVar(&f.from, "from", nil, "topic to read; several go with --repartition")
 	flags.StringVar(&f.to, "to", "", "topic to write")
 	flags.StringVar(&f.group, "group", "", "consumer group")
 	flags.StringArrayVar(&f.ids, "id", nil,
@@ -60,6 +64,7 @@ func newRelay() *cobra.Command {
 		"send without transactions: sooner to be seen, and once more after a crash")
 	f.policies.register(cmd)
 	f.members.register(cmd)
+	f.scope.register(cmd)
 	flags.BoolVar(&f.untilEnd, "until-end", false, "end at the end that the topic has now")
 	flags.StringArrayVarP(&f.settings, "setting", "X", nil, "a setting of the Kafka client, key=value")
 	return cmd
@@ -68,13 +73,13 @@ func newRelay() *cobra.Command {
 // options returns what the flags ask for, or everything that is wrong with them.
 func (f *relayFlags) options() (*adapter.Options, error) {
 	o := &adapter.Options{
-		Brokers: f.brokers, Group: f.group, Topics: []string{f.from}, UntilEnd: f.untilEnd,
+		Brokers: f.brokers, Group: f.group, Topics: f.from, UntilEnd: f.untilEnd,
 		Transactional: !f.plain,
 	}
 	var errs []error
 	for _, required := range []struct{ name, value, give string }{
 		{"brokers", strings.Join(f.brokers, ","), "--brokers HOST:PORT"},
-		{"from", f.from, "--from TOPIC"},
+		{"from", strings.Join(f.from, ","), "--from TOPIC"},
 		{"to", f.to, "--to TOPIC"},
 		{"group", f.group, "--group NAME"},
 		{"id", strings.Join(f.ids, " "), "--id header:NAME, --id key, --id json:/pointer or --id content"},
@@ -85,7 +90,7 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 			errs = append(errs, fmt.Errorf("--%s is missing; give %s", required.name, required.give))
 		}
 	}
-	if f.from != "" && f.from == f.to {
+	if f.to != "" && slices.Contains(f.from, f.to) {
 		errs = append(errs, fmt.Errorf(
 			"--to %s is the topic that is read; give the copy a topic of its own", f.to))
 	}
@@ -98,8 +103,8 @@ func (f *relayFlags) options() (*adapter.Options, error) {
 		o.Window, err = window.Parse(f.window)
 		errs = append(errs, err)
 	}
-	errs = append(errs, f.policies.apply(o))
-	errs = append(errs, f.members.apply(o))
+	errs = append(errs, f.policies.apply(o), f.policies.applyRestore(o, f.decidedTopic(), f.to))
+	errs = append(errs, f.members.apply(o), f.checkScope())
 	errs = append(errs, applySettings(o, f.settings))
 	if err := errors.Join(errs...); err != nil {
 		return nil, &usageError{err}
@@ -120,11 +125,11 @@ func relay(ctx context.Context, stderr io.Writer, f relayFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	consumer, err := adapter.New(st, adapter.Forward(f.to), options)
+	consumer, err := f.consumer(st, options)
 	if err != nil {
 		return &usageError{err}
 	}
-	if err := prepareOutput(ctx, options, f.from, f.to); err != nil {
+	if err := prepareOutputs(ctx, options, f.outputs()); err != nil {
 		if ctx.Err() != nil {
 			return nil // it was asked to end, and had begun nothing
 		}

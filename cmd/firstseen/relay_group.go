@@ -34,7 +34,7 @@ func (f *groupFlags) apply(o *adapter.Options) error {
 	o.Dynamic = f.dynamic
 	err := choose("balancer", f.balancer, &o.Balancer,
 		"range", "round-robin", "sticky", "cooperative-sticky", "server-range", "server-uniform")
-	if len(f.pinned) == 0 {
+	if len(f.pinned) == 0 || len(o.Topics) == 0 {
 		return err
 	}
 	var errs []error

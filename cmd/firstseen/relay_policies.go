@@ -23,6 +23,8 @@ type policyFlags struct {
 	missingOffset string
 	unknown       []string
 	deadLetters   string
+	restoreFrom   string
+	standby       []int32
 }
 
 func (f *policyFlags) register(cmd *cobra.Command) {
@@ -40,6 +42,11 @@ func (f *policyFlags) register(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.unknown, "unknown", nil,
 		"what happens to a record that the store cannot know: accept, dead-letter or drop,\n"+
 			"or REASON=ACTION for one of late, clock, cold, evicted, lost (default accept)")
+	flags.StringVar(&f.restoreFrom, "restore-from", "input",
+		"what the markers of a partition are restored from that another store had: input, or output,\n"+
+			"which holds what was accepted")
+	flags.Int32SliceVar(&f.standby, "standby", nil,
+		"partitions to keep warm while other members have them, such as 0,1,2")
 	flags.StringVar(&f.deadLetters, "dead-letter-topic", "", "topic for dead letters, which exists")
 }
 
@@ -121,4 +128,19 @@ func (f *policyFlags) applyUnknown(p *store.UnknownPolicy) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// applyRestore sets where markers are restored from, and what is kept warm.
+func (f *policyFlags) applyRestore(o *adapter.Options, input, output string) error {
+	if len(f.standby) > 0 {
+		o.Standby = map[string][]int32{input: f.standby}
+	}
+	switch f.restoreFrom {
+	case "input":
+		return nil
+	case "output":
+		o.RestoreFrom = output
+		return nil
+	}
+	return fmt.Errorf("--restore-from %q is not known; give input or output", f.restoreFrom)
 }

@@ -15,7 +15,7 @@ import (
 type progress struct {
 	w        io.Writer
 	logger   *slog.Logger
-	consumer *adapter.Consumer
+	consumer relayer
 	terminal bool
 	begun    time.Time
 	last     adapter.Stats
@@ -24,7 +24,7 @@ type progress struct {
 	stopped  chan struct{}
 }
 
-func startProgress(w io.Writer, logger *slog.Logger, c *adapter.Consumer) *progress {
+func startProgress(w io.Writer, logger *slog.Logger, c relayer) *progress {
 	p := &progress{
 		w: w, logger: logger, consumer: c, terminal: isTerminal(w),
 		begun: time.Now(), lastAt: time.Now(),

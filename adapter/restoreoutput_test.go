@@ -1,0 +1,173 @@
+package adapter
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/store"
+	"github.com/firstseen/firstseen/window"
+)
+
+func (w *world) relays() *Consumer {
+	w.Helper()
+	w.opts.RestoreFrom = outTopic
+	return readsSmall(w.consumer(Forward(outTopic)))
+}
+
+// firstTimes are the records whose times a namespace has to see before it trusts
+// any: their outputs tell a clock that it may not have kept (R1).
+const firstTimes = 8
+
+// E07: relays take turns, restored from what they sent, in the middle of which they
+// die. What is sent is what one relay would have sent that never left.
+func TestFault_E07_RestoredFromTheOutput(t *testing.T) {
+	cut := 0
+	for range 4 {
+		seed := rand.Uint64()
+		inWorld(t, func(t *testing.T, w *world) {
+			told := fmt.Sprintf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 0))
+			w.kafka.CreateTopic(t, outTopic, 1, nil)
+			w.opts.Window = window.Of(2 * time.Minute)
+			home, sent := w.dir, 0
+			for turn := range 10 {
+				for range 10 + rng.IntN(40) {
+					id := sent
+					if sent++; sent > firstTimes && rng.IntN(3) == 0 {
+						id = firstTimes + rng.IntN(sent-firstTimes) // at any distance, and often
+					}
+					w.produceSlowly(fmt.Sprint("id", id))
+				}
+				if rng.IntN(2) == 0 {
+					c := w.relays()
+					c.step = crashAt("restored", 1+rng.IntN(3))
+					if err := c.Run(t.Context()); err != nil {
+						require.ErrorIs(t, err, errCrash)
+						cut++
+					}
+					w.reopen()
+				}
+				require.NoError(t, w.relays().Run(t.Context()), told)
+				name := []string{"", "-b", "-c"}[rng.IntN(3)]
+				if turn%4 == 3 {
+					name = fmt.Sprint("-new", turn)
+				}
+				w.use(home + name)
+			}
+			require.NoError(t, w.relays().Run(t.Context()), told)
+			var want []string
+			for _, id := range w.oracle() {
+				want = append(want, "v-"+id)
+			}
+			require.Equal(t, want, w.values(outTopic), told)
+		})
+	}
+	require.Positive(t, cut)
+}
+
+// E07: the input is gone below the group's offset. The output has all of it, and
+// coverage is that of the beginning; where the output is cut, too, from there on.
+func TestFault_E07_OnlyTheOutputIsLeft(t *testing.T) {
+	for _, cut := range []int64{0, 30} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.kafka.CreateTopic(t, outTopic, 1, nil)
+			w.produceSlowly(ids("a", 40)...)
+			w.produceSlowly(ids("a", 10)...)
+			require.NoError(t, w.relays().Run(t.Context()))
+			w.kafka.DeleteRecords(t, topic, 0, 50)
+			if cut > 0 {
+				w.kafka.DeleteRecords(t, outTopic, 0, cut)
+			}
+			w.use(w.dir + "-another")
+			w.produceSlowly("a3", "a35", "b")
+			c := w.relays()
+			require.NoError(t, c.Run(t.Context()))
+			s := c.Stats()
+			if cut == 0 {
+				require.Equal(t, []uint64{2, 0, 1}, []uint64{s.Duplicates, s.Unknown, s.New})
+				require.Equal(t, store.Coverage{}, w.status().Coverage)
+				return
+			}
+			require.Equal(t, []uint64{1, 2, 0}, []uint64{s.Duplicates, s.Unknown, s.New}, "a35; a3 is not known")
+			require.Equal(t, store.Cold, w.status().Coverage.Reason)
+		})
+	}
+}
+
+// Outputs of other groups, other logs, later offsets, and records that no relay
+// sent, are none of this partition's markers.
+func TestRestore_OtherOutputs(t *testing.T) {
+	inWorldOf(t, 2, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 2, nil)
+		w.produceSlowly(ids("a", 10)...)
+		w.produce(1, ids("p", 10)...)
+		w.opts.Group = "other"
+		require.NoError(t, w.relays().Run(t.Context())) // up to 10
+		w.produceSlowly(ids("b", 5)...)
+		w.opts.Group = group
+		require.NoError(t, w.relays().Run(t.Context()))
+		stray := record(0, "stray")
+		stray.Topic = outTopic
+		w.kafka.Produce(t, stray)
+		w.opts.Group = "other"
+		w.use(w.dir + "-another")
+		w.produceSlowly("a3", "stray")
+		c := w.relays()
+		require.NoError(t, c.Run(t.Context()))
+		require.Equal(t, []uint64{1, 6}, []uint64{c.Stats().Duplicates, c.Stats().New}, "b0 to b4 are of the other group")
+	})
+}
+
+// The source is changed between two cuts of one restore: neither believes what the
+// other has not read.
+func TestRestore_SourceChanges(t *testing.T) {
+	for _, first := range []string{outTopic, ""} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.kafka.CreateTopic(t, outTopic, 1, nil)
+			w.opts.MaxPollRecords = 5 // in many batches
+			w.produceSlowly(ids("a", 40)...)
+			require.NoError(t, w.relays().Run(t.Context()))
+			w.use(w.dir + "-another")
+			c := w.relays()
+			c.opts.RestoreFrom = first
+			c.step = crashAt("restored", 2)
+			require.ErrorIs(t, c.Run(t.Context()), errCrash)
+			w.reopen()
+			w.produceSlowly(append(ids("a", 40), "b")...)
+			c = w.relays()
+			if first != "" {
+				c.opts.RestoreFrom = ""
+			}
+			require.NoError(t, c.Run(t.Context()))
+			require.Equal(t, []uint64{40, 1}, []uint64{c.Stats().Duplicates, c.Stats().New + c.Stats().Unknown})
+		})
+	}
+}
+
+func TestOptions_RestoreFrom(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.RestoreFrom = "elsewhere"
+		for _, h := range []Handler{w.calls.seen, Forward(outTopic)} {
+			_, err := New(w.st, h, &w.opts)
+			require.ErrorContains(t, err, `RestoreFrom is "elsewhere"; give the topic of Forward`)
+		}
+	})
+}
+
+func FuzzParseOrigin(f *testing.F) {
+	f.Add(store.Position{TopicID: store.ID{1}, Partition: 3, Offset: 9}.String())
+	f.Add("00/1@2")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, ok := parseOrigin(text)
+		if !ok {
+			return
+		}
+		again, ok := parseOrigin(p.String())
+		require.True(t, ok)
+		require.Equal(t, p, again)
+	})
+}
