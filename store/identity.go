@@ -25,6 +25,10 @@ const (
 	identityHead = "firstseen store, format "
 	dataDir      = "db"
 	spillDir     = "spill"
+
+	// runDir is for the program that has the store open, such as for the socket
+	// on which it answers questions. The store leaves alone what is in it.
+	runDir = "run"
 )
 
 // storeRecord is the store's own record: written when it is created, and when a
@@ -152,7 +156,7 @@ func foreign(f vfs.FS, dir string) (string, error) {
 	}
 	for _, name := range names {
 		switch name {
-		case identityFile, identityFile + tmpSuffix, sealFile, sealFile + tmpSuffix, dataDir, spillDir, ballastFile:
+		case identityFile, identityFile + tmpSuffix, sealFile, sealFile + tmpSuffix, dataDir, spillDir, ballastFile, runDir:
 		default:
 			return name, err
 		}

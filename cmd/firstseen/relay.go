@@ -135,6 +135,8 @@ func relay(ctx context.Context, stderr io.Writer, f relayFlags) (err error) {
 		}
 		return err
 	}
+	l := startLive(logger, st, f.dir)
+	defer l.end()
 	p := startProgress(stderr, logger, consumer)
 	err = consumer.Run(ctx)
 	p.end()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,12 +23,18 @@ func newStat() *cobra.Command {
 		Long: "Show what a store holds: its namespaces with clock, coverage, position, segments,\n" +
 			"markers, pending outputs and bytes. The markers are proved first. Of outputs that\n" +
 			"Kafka has acknowledged, the store learns with its next batch; until then they\n" +
-			"count as pending. A store that is in use cannot be shown. Nothing in it changes.",
+			"count as pending. Nothing in it changes.\n\n" +
+			"A store that a firstseen relay has open is shown by that relay, as it is now; there a\n" +
+			"namespace that was not used since the start shows no segments, and is not proved.\n" +
+			"Any other program shows its store by Store.Stats and Namespace.Status.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFlags(&st, &out); err != nil {
 				return err
 			}
 			report, err := stat(st.dir, segments)
+			if errors.Is(err, store.ErrLocked) {
+				return askLive(cmd.OutOrStdout(), st.dir, liveQuestion{out.format, segments}, err)
+			}
 			if err != nil {
 				return err
 			}
@@ -41,8 +48,10 @@ func newStat() *cobra.Command {
 
 // storeReport is what stat shows; its JSON form is for programs.
 type storeReport struct {
-	ID         string            `json:"id"`
-	Bytes      uint64            `json:"bytes"`
+	ID    string `json:"id"`
+	Bytes uint64 `json:"bytes"`
+	// InUse is there when the program answered that has the store open.
+	InUse      bool              `json:"inUse,omitempty"`
 	Namespaces []namespaceReport `json:"namespaces"`
 }
 
@@ -69,25 +78,37 @@ type namespaceReport struct {
 // stat reads what the store in dir holds, which must be there.
 func stat(dir string, segments bool) (report storeReport, err error) {
 	err = lookInto(dir, func(st *store.Store) error {
-		report = storeReport{
-			ID: st.ID().String(), Bytes: st.Stats().DiskBytes, Namespaces: []namespaceReport{},
-		}
-		for name := range st.Namespaces() {
-			err := withNamespace(st, name, func(ns *store.Namespace) error {
-				n, err := statNamespace(ns)
-				if err == nil && segments {
-					n.SegmentList, err = segmentsOf(ns)
-				}
-				report.Namespaces = append(report.Namespaces, n)
-				return err
-			})
-			if err != nil {
+		for name := range st.Namespaces() { // read and prove them
+			if err := withNamespace(st, name, func(*store.Namespace) error { return nil }); err != nil {
 				return err
 			}
 		}
-		return nil
+		report, err = statOpen(st, segments)
+		return err
 	})
 	return report, err
+}
+
+// statOpen reads what a store holds that may be at work.
+func statOpen(st *store.Store, segments bool) (report storeReport, err error) {
+	report = storeReport{
+		ID: st.ID().String(), Bytes: st.Stats().DiskBytes, Namespaces: []namespaceReport{},
+	}
+	for name := range st.Namespaces() {
+		ns, err := st.Namespace(name, nil)
+		if err != nil {
+			return report, err
+		}
+		n, err := statNamespace(ns)
+		if err == nil && segments {
+			n.SegmentList, err = segmentsOf(ns)
+		}
+		if err != nil {
+			return report, err
+		}
+		report.Namespaces = append(report.Namespaces, n)
+	}
+	return report, nil
 }
 
 func statNamespace(ns *store.Namespace) (r namespaceReport, err error) {
@@ -106,7 +127,11 @@ func statNamespace(ns *store.Namespace) (r namespaceReport, err error) {
 }
 
 func (r storeReport) writeTable(w io.Writer) error {
-	fmt.Fprintf(w, "store %s, %s\n", r.ID, count(len(r.Namespaces), "namespace"))
+	use := ""
+	if r.InUse {
+		use = ", in use"
+	}
+	fmt.Fprintf(w, "store %s, %s%s\n", r.ID, count(len(r.Namespaces), "namespace"), use)
 	if len(r.Namespaces) == 0 {
 		return nil
 	}
