@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,9 +245,12 @@ func TestRepartition_RecordsAsTheyWere(t *testing.T) {
 			again.Topic, again.Partition = otherTopic, int32(p)%2
 			w.kafka.Produce(t, rec, &again)
 		}
+		var mu sync.Mutex // partitions are handled side by side
 		got := map[string]time.Time{}
 		r := w.repartition(func(ctx context.Context, tx *Tx, rec *Record) error {
+			mu.Lock()
 			got[string(rec.ID)] = rec.Timestamp
+			mu.Unlock()
 			require.Equal(t, string(rec.ID), header(rec.Record, HeaderOutputID))
 			require.Equal(t, "kept", header(rec.Record, HeaderOriginal+"time"))
 			require.Empty(t, header(rec.Record, HeaderOrigin))

@@ -66,7 +66,7 @@ func (x *segments) prepare(ids []ident) {
 			if from := first * (i + 1); from < len(ids) {
 				q := &p.scouts[i]
 				q.more = make(chan int, len(ids)/first) // never waits for the owner
-				go x.scout(q, ids, from, first)
+				go x.scout(q, ids, p.found, from, first)
 			}
 		}
 	}
@@ -79,13 +79,13 @@ func (x *segments) prepare(ids []ident) {
 
 // scout looks every second piece up, from a place on. It ends early by an error,
 // which the owner's own look-up meets again.
-func (x *segments) scout(q *scout, ids []ident, from, size int) {
+func (x *segments) scout(q *scout, ids []ident, hits []found, from, size int) {
 	p := &x.batch.ready
 	defer close(q.more)
 	_ = guarded(func() error {
 		for ; from < len(ids) && !p.stop.Load(); from += size * len(p.scouts) {
 			to := min(from+size, len(ids))
-			if err := x.lookAll(&q.prober, ids[from:to], p.found[from:to]); err != nil {
+			if err := x.lookAll(&q.prober, ids[from:to], hits[from:to]); err != nil {
 				return err
 			}
 			q.more <- to

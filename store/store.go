@@ -431,11 +431,15 @@ func (s *Store) ID() ID { return s.id }
 
 // Ancestors returns the identities that the store had before it was adopted, the
 // last one last.
-func (s *Store) Ancestors() []ID { return slices.Clone(s.record.ancestors) }
+func (s *Store) Ancestors() []ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.record.ancestors)
+}
 
 // IsOurs reports whether id is the store's identity or an ancestor's: what was
 // written under it is this store's own.
-func (s *Store) IsOurs(id ID) bool { return id == s.id || slices.Contains(s.record.ancestors, id) }
+func (s *Store) IsOurs(id ID) bool { return id == s.id || slices.Contains(s.Ancestors(), id) }
 
 // OpenID returns the identity of this opening, which was durable before Open
 // returned: the zero ID when the store is open to look into it.
