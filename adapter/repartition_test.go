@@ -47,7 +47,8 @@ func (w *world) scatter(ids []string) {
 			}
 			recs = append(recs, rec)
 			if p == 0 {
-				recs = append(recs, rec)
+				again := *rec
+				recs = append(recs, &again)
 			}
 		}
 		w.kafka.Produce(w, recs...)
