@@ -109,21 +109,33 @@ func ExampleStanding() {
 		both = append(both, c)
 		go func() { ended <- c.Run(running) }()
 	}
-	for ctx.Err() == nil && (both[0].Stats().Partitions != 1 || both[1].Stats().Partitions != 1) {
-		time.Sleep(10 * time.Millisecond)
-	}
+	until(ctx, func() bool { return both[0].Stats().Partitions == 1 && both[1].Stats().Partitions == 1 })
 	send(ctx, kafka.ListenAddrs(), "one", "two", "three", "four", "five", "six")
-	behind, met := int64(-1), 0
-	for ctx.Err() == nil && (behind != 0 || met < 2) {
-		time.Sleep(10 * time.Millisecond)
-		behind, met = 0, 0
+	var behind int64
+	until(ctx, func() bool {
+		met := 0
+		behind = 0
 		for _, c := range both {
 			for _, s := range c.Standbys() {
 				behind, met = behind+s.Group-s.Offset, met+1
 			}
 		}
-	}
+		return met == 2 && behind == 0
+	})
 	stop()
 	fmt.Println(<-ended, <-ended, behind)
 	// Output: <nil> <nil> 0
+}
+
+// until looks again and again, as who scrapes figures does, until done says so.
+func until(ctx context.Context, done func() bool) {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !done() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			panic(ctx.Err())
+		}
+	}
 }

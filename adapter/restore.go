@@ -141,12 +141,26 @@ func (p *partition) restore(ctx context.Context, plan Plan) error {
 	if p.outputs != nil {
 		return p.restoreOutputs(ctx)
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	skips := plan.Skips
 	if !plan.Follow { // the tag is gone: the store kept them when it began
 		skips = p.kept.ranges()
 	}
-	chunks := p.source.ahead(ctx, p.next.Offset, plan.Read.To, skips)
+	return p.enterAll(ctx, p.source, Range{p.next.Offset, plan.Read.To}, skips, func(c chunk) error {
+		if err := p.enter(c, plan); err != nil {
+			return err
+		}
+		p.progress.add(p.next.Offset, len(c.recs), c.bytes)
+		return nil
+	})
+}
+
+// enterAll hands enter what each read of a range brings, while the next one is on
+// its way.
+func (p *partition) enterAll(
+	ctx context.Context, r *reader, of Range, skips []Range, enter func(chunk) error,
+) error {
+	ctx, cancel := context.WithCancel(ctx)
+	chunks := r.ahead(ctx, of.From, of.To, skips)
 	defer func() {
 		cancel()
 		for range chunks {
@@ -156,10 +170,9 @@ func (p *partition) restore(ctx context.Context, plan Plan) error {
 		if c.err != nil {
 			return c.err
 		}
-		if err := p.enter(c, plan); err != nil {
+		if err := enter(c); err != nil {
 			return err
 		}
-		p.progress.add(p.next.Offset, len(c.recs), c.bytes)
 		if err := p.s.reached("restored"); err != nil {
 			return err
 		}

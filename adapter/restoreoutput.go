@@ -178,25 +178,7 @@ func (p *partition) restoreOutputs(ctx context.Context) error {
 		return err
 	}
 	l := p.outputs
-	ctx, cancel := context.WithCancel(ctx)
-	chunks := l.ahead(ctx, status.Restore.Source.Offset, l.end, nil)
-	defer func() {
-		cancel()
-		for range chunks {
-		}
-	}()
-	for c := range chunks {
-		if c.err != nil {
-			return c.err
-		}
-		if err := p.enterOutputs(c); err != nil {
-			return err
-		}
-		if err := p.s.reached("restored"); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return p.enterAll(ctx, l.reader, Range{status.Restore.Source.Offset, l.end}, nil, p.enterOutputs)
 }
 
 // enterOutputs makes durable what a read of the output brought.

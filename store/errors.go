@@ -12,7 +12,7 @@ var (
 
 	// ErrLocked is returned by Open when another process, or another handle in
 	// this process, has the directory open.
-	ErrLocked = errors.New("store: locked by another user")
+	ErrLocked = errors.New("store: locked, it is open elsewhere")
 
 	// ErrPoisoned is returned once a write or a sync has failed. Nothing that
 	// was not acknowledged is durable for certain, nothing is tried again, and
