@@ -20,10 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-const (
-	crewMembers  = 3
-	crewPatience = 2 * time.Minute // nothing depends on its size
-)
+const crewMembers = 3
 
 // crew are the relays of one group, each with a store of its own, which it keeps
 // whatever happens to it. One that ends is started again.
@@ -225,7 +222,7 @@ func (c *crew) caughtUp() error {
 
 // until asks again and again until it is so, or the crew is over.
 func (c *crew) until(so func(context.Context) (string, bool)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), crewPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -3,6 +3,9 @@
 package kafkatest
 
 import (
+	"cmp"
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Broker is an Apache Kafka on loopback. Brokers are numbered from 1.
@@ -77,6 +81,24 @@ func (b *Broker) Crash(t testing.TB, n int) {
 func (b *Broker) Restart(t testing.TB, n int) {
 	t.Helper()
 	b.run(t, "restart", strconv.Itoa(n))
+}
+
+// InSync returns when every partition has a leader, and all of its replicas are
+// in sync: then any one broker may crash, and each partition has a leader still.
+func (b *Broker) InSync(t testing.TB) {
+	t.Helper()
+	b.admin(t, func(ctx context.Context, adm *kadm.Client) {
+		await(ctx, t, "the replicas", func() error {
+			topics, err := adm.ListTopicsWithInternal(ctx)
+			topics.EachPartition(func(p kadm.PartitionDetail) {
+				if p.Err != nil || p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+					err = cmp.Or(err, fmt.Errorf("%w: %s/%d: leader %d, in sync %v of %v", errNotYet,
+						p.Topic, p.Partition, p.Leader, p.ISR, p.Replicas))
+				}
+			})
+			return err
+		})
+	})
 }
 
 // Tool runs a class of Kafka's own jars, such as
