@@ -14,8 +14,9 @@ import (
 )
 
 // patience is how long a helper waits for the cluster before it fails the
-// test. Nothing depends on its size.
-const patience = time.Minute
+// test. Nothing depends on its size; brokers that start on a slow machine beside
+// other work need a minute.
+const patience = 3 * time.Minute
 
 // Cluster is a Kafka cluster that a test may use as it likes. It lives until
 // the test that made it ends. Its methods may be called concurrently.
