@@ -264,7 +264,7 @@ func TestFault_A01_A02_A05_KilledProcess(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
 	reported := int64(0)
-	for kill := range atMost(30, 25) {
+	for kill := range atMost(30, 10) {
 		cmd := child(t, "write", dir)
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
