@@ -81,7 +81,7 @@ func TestFault_B20_Umask(t *testing.T) {
 			want = 0o700
 		}
 		if wrong := wrongly(path, want); wrong() {
-			require.Eventually(t, func() bool { return !wrong() }, 10*time.Second, time.Millisecond, path)
+			require.Eventually(t, func() bool { return !wrong() }, slack, time.Millisecond, path)
 		}
 		return nil
 	}))
