@@ -31,7 +31,7 @@ fuzz() { # package target
   return 1
 }
 
-declare -A running # the number of the target, by the process
+declare -A running=() # the number of the target, by the process
 next() { # waits for one of them, and returns what it returned
   local process code=0
   wait -n -p process || code=$?
