@@ -26,6 +26,12 @@ func TestFault_E04_ThreeMembersOnKafka(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { threeMembers(t, b, balancer) })
 	}
+	t.Run("classic in KIP-848", func(t *testing.T) {
+		mixedProtocols(t, b, BalancerServerUniform, BalancerCooperativeSticky)
+	})
+	t.Run("KIP-848 in classic", func(t *testing.T) {
+		mixedProtocols(t, b, BalancerSticky, BalancerServerUniform)
+	})
 }
 
 // crew are the members, and what they handled.

@@ -208,8 +208,15 @@ func (w *world) position(partition int32) int64 {
 // ends its context and returns what Run returned.
 func (w *world) start(h Handler) (c *Consumer, stop func() error) {
 	w.Helper()
+	return w.startWith(h, func(*Consumer) {})
+}
+
+// startWith is start with a consumer that is changed before it runs.
+func (w *world) startWith(h Handler, change func(*Consumer)) (c *Consumer, stop func() error) {
+	w.Helper()
 	c = w.consumer(h)
 	c.opts.UntilEnd = false
+	change(c)
 	ctx, cancel := context.WithCancel(w.Context())
 	w.Cleanup(cancel) // a test that fails ends it, or its bubble would not end
 	done := make(chan error, 1)
