@@ -78,8 +78,12 @@ func (p *bare) once(size int, handle func([]*kgo.Record) error, opts []kgo.Opt) 
 	for left > 0 {
 		fetches := p.cl.PollRecords(p.Context(), size)
 		require.NoError(p, fetches.Err())
-		left -= fetches.NumRecords()
-		if err := handle(fetches.Records()); err != nil {
+		polled := fetches.Records()
+		if len(polled) == 0 {
+			continue
+		}
+		left -= len(polled)
+		if err := handle(polled); err != nil {
 			return err
 		}
 	}
