@@ -37,6 +37,7 @@ func (s *session) onAssigned(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
 	<-s.ready
+	s.awaited.set(nil)
 	if err := s.joined(); err != nil {
 		s.end(err)
 		return nil, err

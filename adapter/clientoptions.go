@@ -24,7 +24,8 @@ func (o *Options) pinned() bool { return len(o.Pinned) > 0 }
 // clientOptions returns the settings of a session's client: defaults that the
 // user may change, the user's own, and those that the adapter owns.
 func (o *Options) clientOptions(st *store.Store, owned ...kgo.Opt) []kgo.Opt {
-	opts := []kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.ProducerLinger(0)}
+	opts := []kgo.Opt{kgo.SessionTimeout(sessionTimeout), kgo.ProducerLinger(0),
+		kgo.MaxDecompressBatchBytes(mostDecompressed)}
 	opts = append(opts, o.Client...)
 	opts = append(opts, o.ownedOptions(st)...)
 	return append(opts, owned...)

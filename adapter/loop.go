@@ -28,6 +28,7 @@ func (s *session) loop(ctx context.Context) {
 			} else {
 				s.round(ctx, polled)
 			}
+			s.take(s.damaged(polled))
 			s.checkEnd(quiet)
 		}
 		if s.over() != nil {
@@ -218,7 +219,8 @@ func (s *session) survives(ctx context.Context, polled kgo.Fetches) bool {
 			what = fmt.Sprintf("group %q", s.c.opts.Group)
 		}
 		switch {
-		case session == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
+		case session == nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)),
+			damageOf(err) != nil: // once the records before it are done
 		case endsSession(err), errors.Is(err, kgo.ErrClientClosed), session != nil && passes(err):
 			s.end(&again{fmt.Errorf("%s: %w", what, err)})
 		default:

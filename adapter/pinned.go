@@ -86,6 +86,7 @@ func (s *session) pinned(ctx context.Context) (map[string]map[int32]kgo.Offset, 
 			assigned[topic][number] = kgo.NewOffset()
 		}
 	}
+	s.awaited.set(s.c.opts.Pinned)
 	for failures := 0; ; failures++ {
 		resp, err := s.askOffsets(ctx, s.c.opts.Pinned, ids)
 		if err == nil {

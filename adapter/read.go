@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -57,7 +58,14 @@ func (r *reader) fetch(ctx context.Context, from int64) (recs []*kgo.Record, nex
 	raw := &resp.Topics[0].Partitions[0]
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: from, Topic: r.topic, Partition: r.number, IsolationLevel: kgo.ReadCommitted(),
-	}, raw, kgo.DefaultDecompressor(), nil)
+	}, raw, r.cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), nil)
+	if damageOf(fetched.Err) != nil {
+		n := len(fetched.Records)
+		if n == 0 {
+			return nil, 0, 0, damageOf(fmt.Errorf("%s/%d from offset %d on: %w", r.topic, r.number, from, fetched.Err))
+		}
+		return fetched.Records, fetched.Records[n-1].Offset + 1, len(raw.RecordBatches), nil // the next read meets it
+	}
 	return fetched.Records, next, len(raw.RecordBatches), fetched.Err
 }
 

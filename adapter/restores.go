@@ -164,7 +164,7 @@ func (s *session) reader(p *partition) *reader {
 
 // sourceClient makes a client outside the group.
 func (c *Consumer) sourceClient() (*kgo.Client, error) {
-	opts := append([]kgo.Opt{}, c.opts.Client...)
+	opts := append([]kgo.Opt{kgo.MaxDecompressBatchBytes(mostDecompressed)}, c.opts.Client...)
 	cl, err := kgo.NewClient(append(opts, kgo.SeedBrokers(c.opts.Brokers...))...)
 	if err != nil {
 		return nil, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)

@@ -52,13 +52,13 @@ func later(err error) error {
 // passes tells whether an error from Kafka may end by itself: the network, a
 // broker that is away, a request that timed out, a state that Kafka says to
 // try again in. What Kafka answers for good, such as a missing permission,
-// does not.
+// does not, nor does a damaged batch.
 func passes(err error) bool {
 	var answer *kerr.Error
 	if errors.As(err, &answer) {
 		return answer.Retriable
 	}
-	return true
+	return !isDamage(err)
 }
 
 // fenced are the answers after which a member's session is over.

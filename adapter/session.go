@@ -36,6 +36,7 @@ type session struct {
 	wake  context.CancelFunc // of poll
 
 	committed *kmsg.OffsetFetchResponse // what the coordinator said last; of the assigning goroutine
+	awaited   awaited
 
 	commits    commits
 	progressed bool // something was decided
@@ -97,6 +98,7 @@ func (s *session) run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	watch.Go(s.watchStore)
 	watch.Go(s.watchHangs)
+	watch.Go(s.watchUnstable)
 	if s.c.opts.pinned() {
 		s.pin()
 	}
@@ -275,6 +277,7 @@ func (s *session) callbacks() []kgo.Opt {
 	}
 	return append(opts,
 		kgo.WithHooks(&s.membership),
+		kgo.OnPartitionsAssigned(s.onGiven),
 		kgo.OnOffsetsFetched(s.onFetched),
 		kgo.AdjustFetchOffsetsFn(s.onAssigned),
 		kgo.OnPartitionsRevoked(s.onRevoked),

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // ways are the ways out of what Kafka answers for good, where there is one that
@@ -31,6 +32,13 @@ func wayOut(err error) string {
 		if errors.Is(err, w.err) {
 			return w.way + ", and run again"
 		}
+	}
+	const delete = "delete the records up to the end of that batch and set Options.OnGap to GapJump, and run again"
+	switch {
+	case errors.Is(err, kgo.ErrMaxDecompress):
+		return "allow such batches by kgo.MaxDecompressBatchBytes in Options.Client, or " + delete
+	case isDamage(err):
+		return "mend the log, or " + delete
 	}
 	return "mend that and run again"
 }

@@ -22,7 +22,7 @@ import (
 func BenchmarkConsume(b *testing.B) {
 	kafka := kafkatest.NewFake(b, kfake.SeedTopics(1, "in"))
 	const most = 200_000
-	load(b, kafka, most)
+	loadTopic(b, kafka, "in", 1, most)
 	nothing := func(context.Context, *adapter.Tx, *adapter.Record) error { return nil }
 	for _, way := range []struct {
 		name    string
@@ -73,8 +73,8 @@ func BenchmarkConsume(b *testing.B) {
 	}
 }
 
-// load writes records of 100 bytes, a tenth of them duplicates.
-func load(b *testing.B, kafka *kafkatest.Cluster, n int) {
+// loadTopic writes records of 100 bytes, a tenth of them duplicates.
+func loadTopic(b *testing.B, kafka *kafkatest.Cluster, topic string, partitions, n int) {
 	b.Helper()
 	recs := make([]*kgo.Record, n)
 	for i := range recs {
@@ -82,7 +82,8 @@ func load(b *testing.B, kafka *kafkatest.Cluster, n int) {
 		if i%10 == 9 {
 			id = i - 5
 		}
-		recs[i] = &kgo.Record{Topic: "in", Key: fmt.Appendf(nil, "payment-%08d", id), Value: make([]byte, 84)}
+		recs[i] = &kgo.Record{Topic: topic, Partition: int32(id % partitions),
+			Key: fmt.Appendf(nil, "payment-%08d", id), Value: make([]byte, 84)}
 	}
 	kafka.Produce(b, recs...)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,6 +35,7 @@ func BenchmarkRelay(b *testing.B) {
 	for _, mode := range []string{"transactional", "plain"} {
 		for _, size := range []int{500, 5_000, 50_000} {
 			b.Run(fmt.Sprintf("mode=%s/records=%d", mode, size), func(b *testing.B) {
+				spent := time.Duration(0)
 				for b.Loop() {
 					b.StopTimer()
 					out := "relay-out-" + kafkatest.Name(b)
@@ -46,9 +48,11 @@ func BenchmarkRelay(b *testing.B) {
 						Logger: slog.New(slog.DiscardHandler),
 					})
 					require.NoError(b, err)
+					cpu := cpuTime(b)
 					b.StartTimer()
 					require.NoError(b, c.Run(b.Context()))
 					b.StopTimer()
+					spent += cpuTime(b) - cpu
 					require.Equal(b, uint64(records), c.Stats().Outputs)
 					if n := c.Stats().Transactions; n > 0 {
 						b.ReportMetric(records/float64(n), "records/transaction")
@@ -57,6 +61,7 @@ func BenchmarkRelay(b *testing.B) {
 					b.StartTimer()
 				}
 				b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+				b.ReportMetric(spent.Seconds()*1e6/records/float64(b.N), "cpu-us/record")
 			})
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/adapter"
+	"github.com/firstseen/firstseen/internal/kafkatest"
 	"github.com/firstseen/firstseen/store"
 )
 
@@ -23,19 +24,22 @@ import (
 func BenchmarkRestore(b *testing.B) {
 	for _, partitions := range []int32{1, 12} {
 		b.Run(fmt.Sprintf("partitions=%d", partitions), func(b *testing.B) {
-			benchRestore(b, partitions, 2_400_000/int(partitions))
+			kafka := kafkatest.NewFake(b, kfake.SeedTopics(partitions, "in"))
+			benchRestore(b, kafka, "in", partitions)
 		})
 	}
 }
 
-func benchRestore(b *testing.B, partitions int32, each int) {
-	kafka := kfake.MustCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, "in"))
-	defer kafka.Close()
-	fillTopic(b, kafka.ListenAddrs(), partitions, each)
+// restoreRecords is a multiple of the numbers of partitions.
+const restoreRecords = 2_400_000
+
+func benchRestore(b *testing.B, kafka *kafkatest.Cluster, topic string, partitions int32) {
+	each := restoreRecords / int(partitions)
+	fillTopic(b, kafka, topic, partitions, each)
 	nothing := func(context.Context, *adapter.Tx, *adapter.Record) error { return nil }
 	run := func(st *store.Store, opts adapter.Options) adapter.Stats {
-		opts.Brokers, opts.Topics, opts.ID = kafka.ListenAddrs(), []string{"in"}, adapter.Header("id")
-		opts.Group, opts.UntilEnd, opts.MaxPollRecords = "bench", true, 50_000
+		opts.Brokers, opts.Topics, opts.ID = kafka.Brokers(), []string{topic}, adapter.Header("id")
+		opts.Group, opts.Dynamic, opts.UntilEnd, opts.MaxPollRecords = topic, true, true, 50_000
 		opts.Logger = slog.New(slog.DiscardHandler)
 		c, err := adapter.New(st, nothing, &opts)
 		require.NoError(b, err)
@@ -44,7 +48,7 @@ func benchRestore(b *testing.B, partitions int32, each int) {
 	}
 	st, err := store.Open(b.TempDir(), nil)
 	require.NoError(b, err)
-	run(st, adapter.Options{Client: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)}})
+	run(st, adapter.Options{})
 	require.NoError(b, st.Close())
 	var took time.Duration
 	records := uint64(0)
@@ -54,7 +58,6 @@ func benchRestore(b *testing.B, partitions int32, each int) {
 		var begun, ended time.Time
 		var mu sync.Mutex // partitions tell side by side
 		s := run(st, adapter.Options{
-			Client: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)},
 			OnRestore: func(p adapter.RestoreProgress) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -73,17 +76,15 @@ func benchRestore(b *testing.B, partitions int32, each int) {
 	b.ReportMetric(float64(records)/took.Seconds(), "IDs/s")
 }
 
-func fillTopic(b *testing.B, brokers []string, partitions int32, each int) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+func fillTopic(b *testing.B, kafka *kafkatest.Cluster, topic string, partitions int32, each int) {
+	cl := kafka.Client(b, kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(200_000),
 		kgo.ProducerLinger(20*time.Millisecond))
-	require.NoError(b, err)
-	defer cl.Close()
 	value := make([]byte, 100)
 	at := time.Now().Add(-time.Hour)
 	for i := range each {
 		for p := range partitions {
-			cl.Produce(b.Context(), &kgo.Record{Topic: "in", Partition: p, Value: value,
+			cl.Produce(b.Context(), &kgo.Record{Topic: topic, Partition: p, Value: value,
 				Timestamp: at.Add(time.Duration(i) * time.Millisecond),
 				Headers:   []kgo.RecordHeader{{Key: "id", Value: fmt.Appendf(nil, "id-%013d", i)}}},
 				func(_ *kgo.Record, err error) { require.NoError(b, err) })

@@ -18,17 +18,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/firstseen/firstseen/internal/kafkatest"
 )
 
-const (
-	crewMembers  = 3
-	crewPatience = 2 * time.Minute // nothing depends on its size
-)
+const crewMembers = 3
 
 // crew are the relays of one group, each with a store of its own, which it keeps
 // whatever happens to it. One that ends is started again.
 type crew struct {
 	group   string
+	server  bool // by KIP-848
 	rng     *rand.Rand
 	admin   *kadm.Client
 	members []*member
@@ -50,14 +52,23 @@ type member struct {
 	fenced  int      // sessions that it had to begin anew
 }
 
-func newCrew(t *testing.T, brokers, group string, seed uint64, admin *kadm.Client, args ...string) *crew {
-	c := &crew{group: group, rng: rand.New(rand.NewPCG(seed, 0)), admin: admin}
+func newCrew(
+	t *testing.T, b *kafkatest.Broker, group, balancer string, seed uint64, admin *kadm.Client, args ...string,
+) *crew {
+	t.Helper()
+	c := &crew{group: group, server: strings.HasPrefix(balancer, "server-"),
+		rng: rand.New(rand.NewPCG(seed, 0)), admin: admin}
+	if c.server {
+		setGroup(t, b, group, map[string]string{
+			"consumer.session.timeout.ms": "2000", "consumer.heartbeat.interval.ms": "300"})
+	}
+	brokers := strings.Join(b.Brokers(), ",")
 	for range crewMembers {
 		m := &member{dir: filepath.Join(t.TempDir(), "store")}
 		m.program = func() *exec.Cmd {
 			return exec.Command("firstseen", append([]string{"relay", "--brokers", brokers, "--from", "in",
 				"--to", group, "--group", group, "--id", "key", "--window", "24h", "--store", m.dir,
-				"-X", "session.timeout=2s", "-X", "heartbeat.interval=300ms"}, args...)...)
+				"--balancer", balancer, "-X", "session.timeout=2s", "-X", "heartbeat.interval=300ms"}, args...)...)
 		}
 		c.members = append(c.members, m)
 		c.work.Go(func() { m.live(&c.over) })
@@ -196,11 +207,38 @@ func (c *crew) moment(within time.Duration) {
 // share returns when so many members share the partitions.
 func (c *crew) share(members int) error {
 	return c.until(func(ctx context.Context) (string, bool) {
-		groups, err := c.admin.DescribeGroups(ctx, c.group)
-		g := groups[c.group]
-		return fmt.Sprintf("%d members, %s, %v", len(g.Members), g.State, errors.Join(err, g.Err)),
-			err == nil && g.Err == nil && g.State == "Stable" && len(g.Members) == members
+		state, n, err := c.asked(ctx)
+		return fmt.Sprintf("%d members, %s, %v", n, state, err), err == nil && state == "Stable" && n == members
 	})
+}
+
+// asked returns what the coordinator says of the group.
+func (c *crew) asked(ctx context.Context) (state string, members int, err error) {
+	if c.server {
+		groups, err := c.admin.DescribeConsumerGroups(ctx, c.group)
+		g := groups[c.group]
+		return g.State, len(g.Members), errors.Join(err, g.Err)
+	}
+	groups, err := c.admin.DescribeGroups(ctx, c.group)
+	g := groups[c.group]
+	return g.State, len(g.Members), errors.Join(err, g.Err)
+}
+
+// setGroup sets what the broker, and no member, says of a group by KIP-848.
+func setGroup(t *testing.T, b *kafkatest.Broker, group string, to map[string]string) {
+	t.Helper()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeGroupConfig, group
+	for name, value := range to {
+		config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+		config.Name, config.Value = name, &value
+		resource.Configs = append(resource.Configs, config)
+	}
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, resource)
+	resp, err := req.RequestWith(t.Context(), b.Client(t))
+	require.NoError(t, err)
+	require.NoError(t, kerr.ErrorForCode(resp.Resources[0].ErrorCode))
 }
 
 // caughtUp returns when all that is in the topic is committed.
@@ -225,7 +263,7 @@ func (c *crew) caughtUp() error {
 
 // until asks again and again until it is so, or the crew is over.
 func (c *crew) until(so func(context.Context) (string, bool)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), crewPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

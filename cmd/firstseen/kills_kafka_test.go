@@ -17,7 +17,10 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-const kills = 20
+const (
+	kills    = 20
+	patience = 3 * time.Minute // nothing depends on its size
+)
 
 // survive runs a program that reads the input as a member of group, kills it
 // with SIGKILL at random points, starts it again each time, and lets the last
@@ -46,9 +49,7 @@ func (in *input) survive(t *testing.T, group string, program func() *exec.Cmd) {
 		}
 		require.True(t, run.kill(), "the program ended before kill %d: %v\n%s", i+1, run.err, &run.output)
 	}
-	run := start(t, program())
-	<-run.ended
-	require.NoError(t, run.err, &run.output)
+	start(t, program()).comesToItsEnd(t)
 	t.Logf("%d kills survived in %v", kills, time.Since(begun).Round(time.Second))
 }
 
@@ -58,16 +59,15 @@ func (in *input) await(t *testing.T, admin *kadm.Client, group string, point int
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	patience := time.NewTimer(2 * time.Minute)
-	defer patience.Stop()
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	for in.committed(t, admin, group) < point {
 		select {
 		case <-tick.C:
 		case <-run.ended:
 			return
-		case <-patience.C:
-			run.kill()
-			require.FailNow(t, "the program does not get on", &run.output)
+		case <-late.C:
+			run.hangs(t)
 		}
 	}
 }
@@ -106,6 +106,29 @@ func start(t *testing.T, cmd *exec.Cmd) *running {
 	}()
 	t.Cleanup(func() { r.kill() })
 	return r
+}
+
+// comesToItsEnd waits until the process ends by itself, without an error.
+func (r *running) comesToItsEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-r.ended:
+		require.NoError(t, r.err, &r.output)
+	case <-time.After(patience):
+		r.hangs(t)
+	}
+}
+
+// hangs fails the test with what the process wrote, and where its goroutines are.
+func (r *running) hangs(t *testing.T) {
+	t.Helper()
+	_ = r.cmd.Process.Signal(syscall.SIGQUIT) // gone already: its output tells
+	select {
+	case <-r.ended:
+	case <-time.After(10 * time.Second):
+		r.kill()
+	}
+	require.FailNow(t, "the program does not get on", &r.output)
 }
 
 // kill kills the process and waits until it is gone. It reports whether it was

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,9 +29,10 @@ const (
 )
 
 // Three relays share a topic of twelve partitions in one group, each on its own
-// disk, by transactions, and three others without. While records come, with copies
+// disk, by transactions, and three others without: one group by KIP-848, the other by
+// a balancer of its members. While records come, with copies
 // of all that came before, members are killed, paused, put out by the group,
-// stopped and started, and the broker is killed and started. For read_committed
+// stopped and started, and a broker is killed and started. For read_committed
 // readers of the one output nothing is lost and nothing doubled: markers follow the
 // partitions. In the other one, nothing is lost, and what came twice has the same
 // output ID, and is a poll of each member that was cut off.
@@ -43,16 +43,17 @@ func TestFault_E02_E06_ThreeRelaysOnKafka(t *testing.T) {
 		total, err = strconv.Atoi(given)
 		require.NoError(t, err, "FIRSTSEEN_KAFKA_RECORDS")
 	}
-	b := kafkatest.StartReal(t, 1)
+	b := kafkatest.StartReal(t, 3)
 	for _, topic := range []string{"in", "once", "plain"} {
 		b.CreateTopic(t, topic, crewPartitions, map[string]string{"retention.ms": "-1"})
 	}
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	brokers, begun := strings.Join(b.Brokers(), ","), time.Now()
+	by := []string{"server-uniform", []string{"cooperative-sticky", "range"}[seed/2%2]}
+	t.Logf("seed %d: transactions by %s, without by %s", seed, by[seed%2], by[1-seed%2])
+	begun := time.Now()
 	admin := kadm.NewClient(b.Client(t))
-	once := newCrew(t, brokers, "once", seed, admin, "--balancer", "cooperative-sticky")
-	plain := newCrew(t, brokers, "plain", seed+1, admin, "--at-least-once")
+	once := newCrew(t, b, "once", by[seed%2], seed, admin)
+	plain := newCrew(t, b, "plain", by[1-seed%2], seed+1, admin, "--at-least-once")
 	crews := []*crew{once, plain}
 	in := newSource(t, b, seed)
 
@@ -68,8 +69,10 @@ func TestFault_E02_E06_ThreeRelaysOnKafka(t *testing.T) {
 		}
 		if round%crewCrash == crewCrash/2 {
 			crashes++
-			b.Crash(t, 1)
-			b.Restart(t, 1)
+			b.InSync(t)
+			n := 1 + rand.IntN(3)
+			b.Crash(t, n)
+			b.Restart(t, n)
 		}
 		<-fed
 		for range crews {

@@ -29,6 +29,8 @@ type setting struct {
 
 // settings are all keys of -X, in order.
 var settings = []setting{
+	{"batch.max.bytes", "most bytes of a batch that is read, once it is decompressed (default 268435456)",
+		option(asBytes, func(n int32) kgo.Opt { return kgo.MaxDecompressBatchBytes(int(n)) })},
 	{"client.id", "name of the client in the brokers' logs", option(asText, kgo.ClientID)},
 	{"client.rack", "rack of the client, to read from near replicas", option(asText, kgo.Rack)},
 	{"compression", "of the output: none, gzip, snappy, lz4 or zstd (default snappy)", compression},

@@ -3,14 +3,20 @@
 package kafkatest
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Broker is an Apache Kafka on loopback. Brokers are numbered from 1.
@@ -79,6 +85,24 @@ func (b *Broker) Restart(t testing.TB, n int) {
 	b.run(t, "restart", strconv.Itoa(n))
 }
 
+// InSync returns when every partition has a leader, and all of its replicas are
+// in sync: then any one broker may crash, and each partition has a leader still.
+func (b *Broker) InSync(t testing.TB) {
+	t.Helper()
+	b.admin(t, func(ctx context.Context, adm *kadm.Client) {
+		await(ctx, t, "the replicas", func() error {
+			topics, err := adm.ListTopicsWithInternal(ctx)
+			topics.EachPartition(func(p kadm.PartitionDetail) {
+				if p.Err != nil || p.Leader < 0 || len(p.ISR) < len(p.Replicas) {
+					err = cmp.Or(err, fmt.Errorf("%w: %s/%d: leader %d, in sync %v of %v", errNotYet,
+						p.Topic, p.Partition, p.Leader, p.ISR, p.Replicas))
+				}
+			})
+			return err
+		})
+	})
+}
+
 // Tool runs a class of Kafka's own jars, such as
 // org.apache.kafka.tools.ProducerPerformance, and returns what it printed on
 // standard output. A tool that exits with an error fails the test.
@@ -87,12 +111,18 @@ func (b *Broker) Tool(t testing.TB, class string, args ...string) string {
 	return b.run(t, append([]string{"tool", class}, args...)...)
 }
 
+// scriptPatience is how long the script may take; the first start fetches Kafka.
+const scriptPatience = 10 * time.Minute
+
 func (b *Broker) run(t testing.TB, args ...string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	defer cancel()
 	var stderr strings.Builder
-	cmd := exec.Command(b.script, args...)
+	cmd := exec.CommandContext(ctx, b.script, args...)
 	cmd.Env, cmd.Stderr = b.env, &stderr
+	cmd.WaitDelay = time.Second // a Java that is left behind holds the pipes
 	stdout, err := cmd.Output()
-	require.NoError(t, err, "kafka-broker.sh %s\n%s%s", strings.Join(args, " "), stdout, &stderr)
+	require.NoError(t, errors.Join(err, ctx.Err()), "kafka-broker.sh %s\n%s%s", strings.Join(args, " "), stdout, &stderr)
 	return string(stdout)
 }
