@@ -104,7 +104,7 @@ func (p *bare) copyOnce(to string, crash bool) error {
 	s, err := kgo.NewGroupTransactSession(append(p.kafka.DialOptions(),
 		kgo.SeedBrokers(p.kafka.Brokers()...), kgo.TransactionalID(bareGroup), kgo.ConsumerGroup(bareGroup),
 		kgo.ConsumeTopics(topic), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets())...)
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	require.NoError(p, err)
 	defer s.Close()
 	require.NoError(p, s.Begin())
