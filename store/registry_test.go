@@ -148,3 +148,28 @@ func recordsOf(t *testing.T, s *Store, name string) []string {
 	require.NoError(t, err)
 	return duplicates(t, n, idsOf(0, 20)...)
 }
+
+// The store record and the registry go back together, to before a namespace was
+// deleted, and agree. The witness has seen its batches go; and nothing of what was
+// deleted is back.
+func TestFault_B08_DeletedNamespaceIsNotBack(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	s, err := open("store", &Options{Logger: quiet()}, seams{fs: fs, limits: mergeLimits})
+	require.NoError(t, err)
+	num := filled(t, s, "a").num
+	before, entry := recordOf(t, s), slices.Clone(s.names["a"])
+	require.NoError(t, s.DeleteNamespace("a"))
+	require.NoError(t, s.queue.drain())
+	require.NoError(t, s.Close())
+	fs = withRecord(t, fs, before, func(db *pebble.DB) {
+		require.NoError(t, db.Set(nameKey("a"), entry, pebble.Sync))
+	})
+	_, err = open("store", &Options{Logger: quiet()}, seams{fs: fs})
+	require.ErrorIs(t, err, ErrRolledBack)
+	s, err = open("store", &Options{Logger: quiet(), Witness: witnessNone}, seams{fs: fs})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	require.Equal(t, []string{"a"}, slices.Collect(s.Namespaces()))
+	require.Zero(t, keysOf(t, s, num))
+	require.Empty(t, recordsOf(t, s, "a"))
+}
