@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // rot is a log that is damaged at the record "bad": each time that it comes over the
@@ -128,6 +131,30 @@ func TestFault_E21_DamageBesideTheGroup(t *testing.T) {
 		r.off.Store(true)
 		require.NoError(t, w.sees())
 		require.Equal(t, map[string]int{"a": 1, "b": 1, "bad": 1, "c": 1}, w.calls.count())
+	})
+}
+
+// E21: an instance that stands by says what it cannot read, and goes on when it can.
+func TestFault_E21_DamageBehindAStandby(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.produce(0, "a", "b")
+		w.produce(0, "bad")
+		_, stopOne := w.start(w.calls.seen)
+		w.until(func() bool { return w.committedAt(0) == 3 })
+		first := w.st
+		w.openAt(t.TempDir())
+		defer func(second *store.Store) { require.NoError(t, second.Close()) }(w.st)
+		r := w.damage(4)
+		w.opts.Standby = map[string][]int32{topic: {0}}
+		two, stopTwo := w.start(w.calls.seen)
+		w.st = first
+		w.until(func() bool { s := two.Standbys(); return len(s) == 1 && s[0].Err != nil })
+		require.ErrorIs(t, two.Standbys()[0].Err, ErrConsumeRefused)
+		require.ErrorContains(t, two.Standbys()[0].Err, "payments/0 from offset 2 on: encoded crc")
+		r.off.Store(true)
+		w.produce(0, "d")
+		w.until(warmed(two, 4))
+		require.NoError(t, errors.Join(stopTwo(), stopOne()))
 	})
 }
 

@@ -50,7 +50,8 @@ func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) 
 		return 0, errors.New("adapter: Brokers and DeadLetterTopic of a redrive must be set; " +
 			"give at least one host:port, and the topic of the dead letters")
 	}
-	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second)}, config.Client...)
+	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second), kgo.MaxDecompressBatchBytes(mostDecompressed)},
+		config.Client...)
 	opts = append(opts, kgo.SeedBrokers(config.Brokers...))
 	if err := r.until(ctx, opts); err != nil || r.done() {
 		return 0, err
