@@ -36,22 +36,8 @@ bench: ## run the benchmarks of bench/ into bench/results/; BENCH=regexp BENCHTI
 	bash -o pipefail -c '"$$@" | tee "$$0"' "$$f" \
 	  $(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 0 ./bench/...
 
-# A worker that is busy when the time is up fails its target with "context deadline
-# exceeded" and no input (golang.org/issue/48591): that target is run once more.
-fuzz: ## run every fuzz target of every package in turn, FUZZTIME=20s each
-	@set -e; list=$$($(GO) test -list '^Fuzz' ./...); \
-	printf '%s\n' "$$list" | \
-	awk '/^Fuzz/ { f[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2, f[i]; n = 0 }' | \
-	while read -r package target; do \
-	  echo "$$package $$target"; \
-	  for try in 1 2; do \
-	    out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" 2>&1 </dev/null) \
-	      && { printf '%s\n' "$$out" | tail -n 2; continue 2; }; \
-	    printf '%s\n' "$$out"; \
-	    case "$$out" in *"Failing input"*) exit 1 ;; *"context deadline exceeded"*) ;; *) exit 1 ;; esac; \
-	  done; \
-	  exit 1; \
-	done
+fuzz: ## run every fuzz target of every package, two side by side, FUZZTIME=20s each
+	fuzz/run.sh $(FUZZTIME)
 
 lint: $(lint_program) ## run the linters, and vet on the tests that need a real Kafka
 	$(lint_program) run ./...

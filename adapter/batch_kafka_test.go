@@ -72,7 +72,7 @@ func realBatches(t *testing.T, w *world) {
 	}
 }
 
-// Slow calls side by side: 4,000 of 5 ms in far less than one after the other.
+// Slow calls side by side: 4,000 of 20 ms in less than one after the other.
 func realConcurrency(t *testing.T, w *world) {
 	const each = 1000
 	w.opts.Concurrency = 50
@@ -85,13 +85,13 @@ func realConcurrency(t *testing.T, w *world) {
 		}
 		w.kafka.Produce(t, recs...)
 	}
-	s := &slow{takes: 5 * time.Millisecond}
+	s := &slow{takes: 20 * time.Millisecond}
 	begun := time.Now()
 	c := w.consumer(s.handle)
 	s.fail = nil
 	require.NoError(t, c.Run(t.Context()))
 	require.Equal(t, []uint64{4 * each, 2 * each}, []uint64{c.Stats().New, c.Stats().Duplicates})
-	require.Less(t, time.Since(begun), 15*time.Second)
+	require.Less(t, time.Since(begun), time.Minute)
 	for p := range int32(4) {
 		require.Equal(t, int64(each+each/2), w.committedAt(p))
 	}

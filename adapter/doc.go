@@ -198,6 +198,10 @@
 //	Options.Pinned    these partitions, without a group: nothing is fenced, and the
 //	                  tag in the group's offset tells of a second instance
 //
+// Brokers of Kafka 4.0 or later let a group have members of both protocols, and so be
+// moved from a classic one to KIP-848, or back, instance by instance; others refuse who
+// comes second (ErrConsumeRefused).
+//
 // A partition that a rebalance takes away is committed first; one that stays flows
 // on, unless the balancer is eager. A rebalance waits for the records in hand, not
 // for their batch; partitions that are added to a topic are read from their start.

@@ -208,25 +208,45 @@ func (w *world) position(partition int32) int64 {
 // ends its context and returns what Run returned.
 func (w *world) start(h Handler) (c *Consumer, stop func() error) {
 	w.Helper()
+	return w.startWith(h, func(*Consumer) {})
+}
+
+// startWith is start with a consumer that is changed before it runs.
+func (w *world) startWith(h Handler, change func(*Consumer)) (c *Consumer, stop func() error) {
+	w.Helper()
 	c = w.consumer(h)
 	c.opts.UntilEnd = false
+	change(c)
 	ctx, cancel := context.WithCancel(w.Context())
 	w.Cleanup(cancel) // a test that fails ends it, or its bubble would not end
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
-	return c, func() error { cancel(); return <-done }
+	return c, func() error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(stopLimit):
+			return fmt.Errorf("the run goes on %v after its context has ended", stopLimit)
+		}
+	}
 }
 
-// until waits in the bubble's time.
+// stopLimit and waitLimit are in the bubble's time, or in real time on a real Kafka: nothing takes
+// so long, and a package has 20 minutes.
+const stopLimit, waitLimit = 10 * time.Minute, 10 * time.Minute
+
+// until waits in the bubble's time. It asks less and less often: to ask Kafka is dear,
+// and some wait for minutes.
 func (w *world) until(done func() bool) {
 	w.Helper()
-	for range 10_000 {
+	for begun := time.Now(); time.Since(begun) < waitLimit; {
 		if done() {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(max(100*time.Millisecond, time.Since(begun)/100))
 	}
-	require.FailNow(w, "gave up waiting")
+	require.FailNow(w, "gave up waiting", "after %v", waitLimit)
 }
 
 func isOneOf(err error, targets ...error) bool {

@@ -138,6 +138,7 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 	if p.kept, err = decodeNote(status.Note); err != nil {
 		return nil, in, fmt.Errorf("adapter: namespace of %s/%d in group %q: %w", topic, number, o.Group, err)
 	}
+	p.stamp = p.kept.stamp
 	in.HasState, in.StateWhole = status.HasState, status.HasState && !p.kept.broken
 	in.Local = Local{
 		Present: !status.Position.IsZero(),

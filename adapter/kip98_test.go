@@ -108,20 +108,9 @@ func kip98AnotherPartition(t *testing.T, w *world) {
 // lose Kafka's answers to it.
 func (w *world) producer() (*Producer, *answers) {
 	w.Helper()
-	probe, err := kgo.NewClient(w.kafka.DialOptions()...)
-	require.NoError(w, err)
-	defer probe.Close()
-	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
-	if !ok || dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	a := new(answers)
+	dialer, a := w.lossy()
 	p, err := NewProducer(&ProducerConfig{Brokers: w.kafka.Brokers(), IDHeader: "id", Client: []kgo.Opt{
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
-			conn, err := dial(ctx, network, host)
-			return &lossyConn{Conn: conn, answers: a}, err
-		}),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), dialer,
 	}})
 	require.NoError(w, err)
 	w.Cleanup(func() {
@@ -130,6 +119,23 @@ func (w *world) producer() (*Producer, *answers) {
 		require.NoError(w, p.Close(ctx))
 	})
 	return p, a
+}
+
+// lossy returns a dialer that can lose Kafka's answers, and what has it do so.
+func (w *world) lossy() (kgo.Opt, *answers) {
+	w.Helper()
+	probe, err := kgo.NewClient(w.kafka.DialOptions()...)
+	require.NoError(w, err)
+	defer probe.Close()
+	dial, ok := probe.OptValue(kgo.Dialer).(func(context.Context, string, string) (net.Conn, error))
+	if !ok || dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	a := new(answers)
+	return kgo.Dialer(func(ctx context.Context, network, host string) (net.Conn, error) {
+		conn, err := dial(ctx, network, host)
+		return &lossyConn{Conn: conn, answers: a}, err
+	}), a
 }
 
 // answers are those of Kafka to produce requests. The next few are lost.

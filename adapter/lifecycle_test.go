@@ -307,12 +307,16 @@ func TestRun_LeavesNothingBehind(t *testing.T) {
 	defer func() { require.NoError(t, st.Close()) }()
 	ignore := goleak.IgnoreCurrent()
 	for _, untilEnd := range []bool{true, false} {
+		limit := time.Second
+		if untilEnd {
+			limit = time.Minute
+		}
 		c, err := New(st, shout, &Options{
 			Brokers: kafka.Brokers(), Group: group, Topics: []string{topic}, ID: Header("id"),
 			UntilEnd: untilEnd, Logger: slog.New(slog.DiscardHandler),
 		})
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		require.NoError(t, c.Run(ctx))
 		cancel()
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // note is what the adapter keeps with a position, in the store's own batch
-// (store.Batch.SetNote): what policies did to it. The zero value is an empty one.
+// (store.Batch.SetNote): what policies did to it, and who gave the times below it.
+// The zero value is an empty one.
 //
 //	format | flags | count | count times: from, length, clock
 type note struct {
@@ -19,6 +20,8 @@ type note struct {
 
 	broken    bool // the state misses records that were passed over
 	stateless bool // the group came with an offset and without state (row 5)
+
+	stamp stamp // of the newest record that has a time
 }
 
 // skip is a range that a policy skipped: it has no markers and is not restored.
@@ -32,6 +35,7 @@ const (
 	noteMerged    = 1
 	noteBroken    = 2
 	noteStateless = 4
+	noteStamp     = 8 // and 16: who gave the times
 
 	// noteMost is how many ranges a note keeps. It is written with every batch.
 	noteMost = 200
@@ -41,10 +45,10 @@ var errNote = errors.New("adapter: what is kept with a position cannot be read; 
 	"it was written by a newer release, run that one")
 
 func (n note) encode() []byte {
-	if len(n.skipped) == 0 && !n.merged && !n.broken && !n.stateless {
+	if len(n.skipped) == 0 && !n.merged && !n.broken && !n.stateless && n.stamp == unstamped {
 		return nil
 	}
-	var flags byte
+	flags := byte(n.stamp) * noteStamp
 	for flag, on := range map[byte]bool{noteMerged: n.merged, noteBroken: n.broken, noteStateless: n.stateless} {
 		if on {
 			flags |= flag
@@ -69,6 +73,10 @@ func decodeNote(b []byte) (n note, err error) {
 		return n, errNote
 	}
 	n.merged, n.broken, n.stateless = b[1]&noteMerged != 0, b[1]&noteBroken != 0, b[1]&noteStateless != 0
+	n.stamp = stamp(b[1] / noteStamp)
+	if n.stamp > byBroker {
+		return note{}, errNote
+	}
 	r := numbers{rest: b[2:]}
 	last := int64(0)
 	for count := r.uvarint(); count > 0 && !r.bad; count-- {

@@ -13,7 +13,8 @@ import (
 func TestNote_RoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := note{merged: rapid.Bool().Draw(t, "merged"), broken: rapid.Bool().Draw(t, "broken"),
-			stateless: rapid.Bool().Draw(t, "stateless")}
+			stateless: rapid.Bool().Draw(t, "stateless"),
+			stamp:     stamp(rapid.IntRange(int(unstamped), int(byBroker)).Draw(t, "stamp"))}
 		covered := make(map[int64]bool)
 		for range rapid.IntRange(0, 5).Draw(t, "ranges") {
 			from := rapid.Int64Range(0, 50).Draw(t, "from")
@@ -42,6 +43,8 @@ func TestNote_RoundTrip(t *testing.T) {
 		}
 	})
 	_, err := decodeNote([]byte{noteFormat + 1, 0, 0})
+	require.ErrorIs(t, err, errNote)
+	_, err = decodeNote([]byte{noteFormat, 3 * noteStamp, 0})
 	require.ErrorIs(t, err, errNote)
 	require.Nil(t, note{}.encode(), "nothing is no bytes")
 }

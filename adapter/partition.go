@@ -108,7 +108,7 @@ func (p *partition) portion(recs []*kgo.Record) int {
 // other one is to follow now.
 func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (whole bool, err error) {
 	w := &work{p: p, ctx: ctx, run: run}
-	next := p.next
+	next, kept := p.next, p.kept
 	p.beginBatch()
 	err = p.ns.Update(func(b *store.Batch) error {
 		w.b = b
@@ -120,6 +120,10 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 		}
 		if w.last != nil {
 			b.Remember(w.last.Offset, Fingerprint(w.last))
+			var err error
+			if kept, err = p.keepStamp(b, w.last); err != nil {
+				return err
+			}
 		}
 		next = b.Position()
 		return errors.Join(p.mayCommit(), p.s.reached("handled"))
@@ -127,6 +131,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 	if err != nil {
 		return false, later(err)
 	}
+	p.kept = kept
 	p.durable(next, w.staged)
 	p.s.c.stats.add(w.count)
 	if (w.cut || run.Err() != nil) && !p.repeating {

@@ -121,6 +121,7 @@ func TestFault_E08_TwoInstancesInTransactions(t *testing.T) {
 		go func() { ended <- c.Run(t.Context()) }()
 		w.produce(0, ids("a", 20)...)
 		w.until(func() bool { return w.committedAt(0) == 20 })
+		time.Sleep(time.Minute) // of the bubble: a commit of its own that is under way would put the other out
 		other := &world{T: t, kafka: w.kafka, opts: w.opts, calls: w.calls}
 		other.openAt(t.TempDir())
 		defer func() { require.NoError(t, other.st.Close()) }()

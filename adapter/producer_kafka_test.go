@@ -85,17 +85,19 @@ func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	})
 	require.NoError(t, err)
 	rec := &kgo.Record{Topic: topic}
+	b.InSync(t)
 	require.NoError(t, p.Send(t.Context(), rec))
 	b.Crash(t, 3)
 	require.Eventually(t, func() bool { // a record under way when the broker dies has no known fate
 		m, err := admin.Metadata(t.Context(), topic)
 		return err == nil && len(m.Topics[topic].Partitions[0].ISR) == 2
-	}, time.Minute, 100*time.Millisecond)
+	}, 3*time.Minute, 100*time.Millisecond, "the broker that is gone stays in sync")
 	err = p.Send(t.Context(), rec)
 	require.ErrorIs(t, err, kerr.NotEnoughReplicas)
 	require.Equal(t, ClassConditional, ClassOf(err))
 	b.Restart(t, 3)
-	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, time.Minute, time.Second)
+	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, 3*time.Minute, time.Second,
+		"the broker that is back is not in sync")
 	require.NoError(t, p.Close(t.Context()))
 }
 

@@ -196,7 +196,8 @@ func (p *partition) enter(c chunk, plan Plan) error {
 }
 
 func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan Plan) error {
-	at := p.next
+	p.watchStamps(recs)
+	at, kept := p.next, p.kept
 	err := p.ns.Update(func(b *store.Batch) error {
 		p.tell(b)
 		if hole {
@@ -214,6 +215,10 @@ func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan P
 		if n := len(items); n > 0 {
 			last := items[n-1].rec
 			b.Remember(last.Offset, Fingerprint(last))
+			var err error
+			if kept, err = p.keepStamp(b, last); err != nil {
+				return err
+			}
 		}
 		at = b.Position()
 		at.Offset = max(at.Offset, next)
@@ -222,6 +227,7 @@ func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan P
 	if err != nil {
 		return later(fmt.Errorf("adapter: restore of %s/%d: %w", p.topic, p.number, err))
 	}
+	p.kept = kept
 	p.durable(at, nil)
 	return nil
 }

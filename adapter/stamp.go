@@ -1,6 +1,10 @@
 package adapter
 
-import "github.com/twmb/franz-go/pkg/kgo"
+import (
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
+)
 
 // A stamp says who gave a record its time. Kafka keeps it with every batch of
 // records, as the topic's message.timestamp.type was when it was written.
@@ -21,7 +25,8 @@ func (s stamp) String() string {
 // watchStamps warns where times begin to be given by somebody else than before
 // (C06). Ages are then counted between two kinds of time. Nothing else follows
 // from it: by whichever step the times go on, R1 says what becomes of the clock,
-// so a window never expires at once. The session knows only what it has read.
+// so a window never expires at once. What was before is kept with the position: a
+// topic that was switched while nobody consumed is found out as well.
 func (p *partition) watchStamps(recs []*kgo.Record) {
 	for _, rec := range recs {
 		s := stampOf(rec)
@@ -35,4 +40,17 @@ func (p *partition) watchStamps(recs []*kgo.Record) {
 		}
 		p.stamp = s
 	}
+}
+
+// keepStamp keeps, in the batch whose newest record this is, who gave it its time.
+// It returns what is kept with the position when the batch is durable; most batches
+// change nothing of it.
+func (p *partition) keepStamp(b *store.Batch, newest *kgo.Record) (note, error) {
+	n := p.kept
+	s := stampOf(newest)
+	if s == unstamped || s == n.stamp {
+		return n, nil
+	}
+	n.stamp = s
+	return n, b.SetNote(n.encode())
 }

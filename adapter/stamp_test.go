@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"strings"
@@ -104,4 +105,41 @@ func TestFault_C06_OtherKindOfTime(t *testing.T) {
 		}
 		require.EqualValues(t, 3, c.Stats().Duplicates, "something has left the window")
 	})
+}
+
+// The topic is switched while nobody consumes, and no record tells of the times before
+// but those that were handled: another process, with this store or with one that was
+// restored, says so at the first record of the other kind, once.
+func TestFault_C06_SwitchedWhileAway(t *testing.T) {
+	for _, cold := range []bool{false, true} {
+		t.Run(fmt.Sprintf("cold=%v", cold), func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				log := new(alarms)
+				w.opts.Logger = log.logger()
+				warned := func() int { return strings.Count(log.text(), "another kind of time") }
+				w.produceSlowly(ids("a", 10)...)
+				w.runs()
+				w.runs() // what is kept stays, where nothing comes
+				if w.reopen(); cold {
+					w.use(w.dir + "-another")
+				}
+				time.Sleep(time.Minute)
+				w.stampedByBroker(func() { w.produce(0, "b", "a9") })
+				require.Zero(t, warned())
+				require.Equal(t, uint64(1), w.runs().Duplicates)
+				require.Equal(t, 1, warned())
+				for _, words := range []string{"offset=10", "time=LogAppendTime", "before=CreateTime"} {
+					require.Contains(t, log.text(), words)
+				}
+				w.reopen()
+				w.stampedByBroker(func() { w.produce(0, "c") })
+				w.runs()
+				require.Equal(t, 1, warned(), "it is as it was")
+				w.reopen()
+				w.produce(0, "d")
+				w.runs()
+				require.Equal(t, 2, warned())
+			})
+		})
+	}
 }

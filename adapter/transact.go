@@ -123,6 +123,7 @@ func (s *session) transaction(due, parts []*partition) error {
 	}
 	sent, err := positions(due, parts)
 	if err != nil {
+		putOffAll(due)
 		return s.undo(ctx, err)
 	}
 	if err := s.checkAlone(ctx, sent); err != nil {
@@ -180,14 +181,14 @@ func positions(due, parts []*partition) (map[*partition]store.Committed, error) 
 	return sent, nil
 }
 
-// notAdded says what follows from a failure to add the offsets. When that passes by
-// itself, the partitions are put off and it is nil.
+// notAdded says what follows from a failure to add the offsets: nil when that passes
+// by itself. The partitions are put off, or the same transaction would follow at once.
 func (s *session) notAdded(due []*partition, err error) error {
+	putOffAll(due)
 	switch {
 	case endsSession(err), endsTransactions(err):
 		return &again{fmt.Errorf("the offsets of a transaction were not taken: %w", err)}
 	case passes(err), errors.Is(err, kerr.RebalanceInProgress), errors.Is(err, kerr.TransactionAbortable):
-		putOffAll(due)
 		return nil
 	default:
 		return fmt.Errorf("%w for group %q, in a transaction: %w; %s",

@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,11 +55,22 @@ func TestMain(m *testing.M) {
 	}
 }
 
+// childLimit is how long a child may take, however loaded the machine.
+const childLimit = 5 * time.Minute
+
 // child returns the command that starts this program as a child.
 func child(t *testing.T, deed, dir string) *exec.Cmd {
 	program, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), program)
+	ctx, cancel := context.WithTimeout(t.Context(), childLimit)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program)
+	cmd.Cancel = func() error {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			t.Logf("the process that is to %s is killed, %v after its start", deed, childLimit)
+		}
+		return cmd.Process.Kill()
+	}
 	cmd.Env = append(os.Environ(), childDeed+"="+deed, childDir+"="+dir)
 	cmd.Stderr = os.Stderr
 	return cmd
@@ -264,7 +276,7 @@ func TestFault_A01_A02_A05_KilledProcess(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
 	reported := int64(0)
-	for kill := range atMost(30, 25) {
+	for kill := range atMost(30, 10) {
 		cmd := child(t, "write", dir)
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)

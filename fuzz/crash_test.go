@@ -23,7 +23,7 @@ import (
 func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 	for seed := range uint64(atMost(4, 1)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 6))
+			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 12))
 		})
 	}
 }
@@ -33,7 +33,7 @@ func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 func TestFault_A10_CrashInsideEverything(t *testing.T) {
 	sh := usual()
 	sh.forgets, sh.batches = 3, 60
-	c := crashEverywhere(t, writeScript(350, sh), atMost(2, 30))
+	c := crashEverywhere(t, writeScript(350, sh), atMost(2, 60))
 	if raceDetector {
 		return // so few images are not everywhere
 	}
@@ -58,7 +58,7 @@ func TestFault_C12_C13_CrashWhileOneNamespaceLags(t *testing.T) {
 	sh := usual()
 	sh.spaces = sh.spaces[:2]
 	sh.still = true
-	crashEverywhere(t, writeScript(200, sh), atMost(1, 6))
+	crashEverywhere(t, writeScript(200, sh), atMost(1, 12))
 }
 
 // atMost returns n, or few under the race detector.

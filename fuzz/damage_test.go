@@ -152,7 +152,7 @@ func (st *storeFiles) ask(d *driver, i int) (opened bool, err error) {
 }
 
 // inParallel calls fn with 0 to n-1 on a few goroutines, and fails with the
-// first error.
+// first error, after which it calls fn no more.
 func inParallel(t *testing.T, n int, fn func(i int) error) {
 	t.Helper()
 	var workers sync.WaitGroup
@@ -166,7 +166,7 @@ func inParallel(t *testing.T, n int, fn func(i int) error) {
 			}
 		})
 	}
-	for i := range n {
+	for i := 0; i < n && len(errs) == 0; i++ {
 		next <- i
 	}
 	close(next)

@@ -20,7 +20,7 @@ func TestFault_A10_CrashWhileForgetting(t *testing.T) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			sh := usual()
 			sh.forgets = 8
-			crashEverywhere(t, writeScript(300+seed, sh), atMost(1, 6))
+			crashEverywhere(t, writeScript(300+seed, sh), atMost(1, 16))
 		})
 	}
 }

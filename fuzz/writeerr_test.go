@@ -26,7 +26,7 @@ import (
 const (
 	shortTimeout = 2 * time.Second  // Options.CommitTimeout
 	closeBound   = 10 * time.Second // of Close, as it promises
-	slack        = 20 * time.Second // a loaded machine
+	slack        = time.Minute      // a loaded machine
 )
 
 func TestFault_B02_WriteErrorsEverywhere(t *testing.T) {
@@ -82,7 +82,9 @@ func failEverywhere(t *testing.T, s *crashScript, lasting bool) {
 	t.Logf("%d runs: %d poisoned, %d went on, %d closed by the deadline",
 		runs.Load(), poisoned.Load(), unharmed.Load(), hung.Load())
 	require.Positive(t, poisoned.Load())
-	require.Positive(t, unharmed.Load())
+	if !raceDetector { // of so few runs none may meet a write that does no harm
+		require.Positive(t, unharmed.Load())
+	}
 }
 
 // failedWrite is one run of a script in which a write fails.

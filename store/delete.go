@@ -14,6 +14,10 @@ import (
 // used again, for a namespace that knows nothing. There being none of that name
 // is ErrNoNamespace. Must not be called inside a batch of the namespace.
 //
+// It goes through on a full disk, below the floor of free space, as it makes room.
+// Only a disk that has none at all, with its ballast given up, refuses it
+// (ErrDiskFull); the namespace is then as it was.
+//
 // Disk space comes back soon after; after a crash, once the store is open again.
 func (s *Store) DeleteNamespace(name string) error {
 	if err := s.writable("namespace %q is not deleted", name); err != nil {
@@ -59,6 +63,9 @@ func (s *Store) deleteOwned(name string, n *Namespace) (again bool, err error) {
 		return true, nil
 	case value == nil:
 		return false, fmt.Errorf("%w: %q", ErrNoNamespace, name)
+	}
+	if err := s.disk.relief(); err != nil {
+		return false, fmt.Errorf("namespace %q is not deleted: %w", name, err)
 	}
 	d := decoder{b: value}
 	num := d.uint32()

@@ -55,10 +55,10 @@ var (
 	// was not begun; the call may be made again.
 	ErrBacklog = errors.New("store: tables are not written as fast as markers come in")
 
-	// ErrDiskFull is returned by Update and by Open when the disk has less free
-	// space than Options.MinFree asks for. The batch was not begun, or nothing of
-	// it was kept; the call may be made again, and the store goes on by itself
-	// when there is room.
+	// ErrDiskFull is returned by Update, by what forgets and by Open when the disk
+	// has less free space than Options.MinFree asks for. The batch was not begun, or
+	// nothing of it was kept; the call may be made again, and the store goes on by
+	// itself when there is room. Advance and DeleteNamespace make room there.
 	ErrDiskFull = errors.New("store: disk full")
 
 	// ErrUnfit is returned by Open when the process, or the directory's rights,

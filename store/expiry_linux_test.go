@@ -94,7 +94,7 @@ func TestFault_B03_ExpiryMakesRoom(t *testing.T) {
 	was := a.free()
 	require.NoError(t, a.n.Advance(a.now))
 	becomes(t, a.s, StateRunning)
-	require.Eventually(t, func() bool { return a.free() > was+8*mb }, 20*time.Second, 5*time.Millisecond,
+	require.Eventually(t, func() bool { return a.free() > was+8*mb }, longEnough, 5*time.Millisecond,
 		"%d bytes were free", was)
 	st, err := a.n.Status()
 	require.NoError(t, err)

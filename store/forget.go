@@ -10,6 +10,10 @@ import (
 // record is decided as if no copy had come. What was forgotten is durable with
 // the batch, and visible at once; its bytes go when its segment is merged or
 // leaves the window. State and outputs of the records stay as they are.
+//
+// What forgets is a batch like any other, so a full disk refuses it (ErrDiskFull)
+// before anything is forgotten: call it again when there is room. What makes room
+// by itself there is Advance, and Store.DeleteNamespace.
 
 // Forget forgets an ID. It reports whether there was anything to forget: a
 // marker that still counts. That there was none is no error; an empty ID is
@@ -133,7 +137,9 @@ func ceilMillis(t time.Time) int64 {
 	return ms
 }
 
-// Forget forgets an ID in a batch of its own: see Batch.Forget.
+// Forget forgets an ID in a batch of its own: see Batch.Forget. On a full disk it
+// is ErrDiskFull, like every Update, and nothing is forgotten; call it again when
+// there is room, which Advance and Store.DeleteNamespace can make.
 func (n *Namespace) Forget(id []byte) (bool, error) {
 	var there bool
 	err := n.Update(func(b *Batch) (err error) {

@@ -44,7 +44,10 @@ type storeRecord struct {
 
 const storeRecordFormat = 1
 
+// append writes the record, with a checksum over all of it at its end: nothing
+// else proves the next number and the batches that are gone.
 func (r *storeRecord) append(dst []byte) []byte {
+	from := len(dst)
 	dst = append(append(dst, storeRecordFormat), r.id[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, r.secret)
 	dst = binary.BigEndian.AppendUint32(dst, r.nextNS)
@@ -52,11 +55,15 @@ func (r *storeRecord) append(dst []byte) []byte {
 	for _, id := range r.ancestors {
 		dst = append(dst, id[:]...)
 	}
-	return dst
+	return binary.BigEndian.AppendUint64(dst, xxh3.Hash(dst[from:]))
 }
 
 func parseStoreRecord(b []byte) (r storeRecord, ok bool) {
-	d := decoder{b: b}
+	sum := len(b) - 8
+	if sum < 0 || binary.BigEndian.Uint64(b[sum:]) != xxh3.Hash(b[:sum]) {
+		return r, false
+	}
+	d := decoder{b: b[:sum]}
 	ok = d.byte() == storeRecordFormat
 	copy(r.id[:], d.bytes(16))
 	r.secret, r.nextNS, r.namespaces, r.gone = d.uint64(), d.uint32(), d.ledger(), d.uint64()

@@ -100,6 +100,9 @@ func (s *Store) inUse(name string, o NamespaceOptions) (*Namespace, error) {
 // caller holds creating.
 func (s *Store) register(name string, o NamespaceOptions) ([]byte, error) {
 	r := s.record
+	if err := s.vacant(r.nextNS); err != nil {
+		return nil, err
+	}
 	value := settingsEntry(r.nextNS, &o)
 	key := nameKey(name)
 	r.nextNS++
@@ -118,6 +121,21 @@ func (s *Store) register(name string, o NamespaceOptions) ([]byte, error) {
 	s.record = r
 	s.names[name] = value
 	return value, nil
+}
+
+// vacant makes sure that nothing stands under a number before a namespace gets
+// it. A store record and a registry that went back together agree, and would give
+// a number out twice: its second namespace would have the markers of the first.
+func (s *Store) vacant(num uint32) error {
+	for _, kind := range spaced {
+		err := s.scan(nsKey(kind, num), func(_, _ []byte) error {
+			return corruptf("the next namespace is number %d, and that was given out", num)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newNamespace makes a namespace of its entry in the registry and its head.

@@ -61,17 +61,17 @@ func TestTransactions_ExactlyOnce(t *testing.T) {
 		},
 	}
 
-	var over atomic.Bool // no more records, and no more kills
+	over, end := context.WithCancel(t.Context()) // no more records, and no more kills
 	var work sync.WaitGroup
 	t.Cleanup(func() {
-		over.Store(true)
+		end()
 		work.Wait()
 	})
 	fed := make(chan error, 1)
-	work.Go(func() { fed <- feed(brokers, &over) })
+	work.Go(func() { fed <- feed(over, brokers) })
 	counts := make([]killed, len(programs))
 	for i, program := range programs {
-		work.Go(func() { counts[i].loop(program, &over) })
+		work.Go(func() { counts[i].loop(over, program) })
 	}
 	for range txnRestarts {
 		b.InSync(t)
@@ -83,7 +83,7 @@ func TestTransactions_ExactlyOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return counts[0].kills.Load() >= txnKills && counts[1].kills.Load() >= txnKills
 	}, patience, 100*time.Millisecond, "too few kills")
-	over.Store(true)
+	end()
 	work.Wait()
 	require.NoError(t, <-fed)
 	for i, program := range programs {
@@ -200,7 +200,7 @@ func receiptsProgram(brokers, dir string, last bool) (err error) {
 
 // feed produces records until it is over: about one in ten is a copy of one of the
 // last ones.
-func feed(brokers string, over *atomic.Bool) error {
+func feed(over context.Context, brokers string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -211,7 +211,7 @@ func feed(brokers string, over *atomic.Bool) error {
 	next := 0
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !over.Load() {
+	for over.Err() == nil {
 		<-tick.C
 		for range 30 {
 			key := next
@@ -233,10 +233,11 @@ type killed struct {
 	ends  []string // why those that were not killed ended
 }
 
-// loop starts the program and kills it, again and again. One may end by itself: its
-// broker was away for too long, or its handler stopped it.
-func (k *killed) loop(program func(last bool) *exec.Cmd, over *atomic.Bool) {
-	for !over.Load() {
+// loop starts the program and kills it, again and again, until it was killed often
+// enough; then it runs until it is over. One may end by itself: its handler stopped
+// it, or its brokers were away for too long.
+func (k *killed) loop(over context.Context, program func(last bool) *exec.Cmd) {
+	for over.Err() == nil {
 		run := &running{cmd: program(false), ended: make(chan struct{})}
 		run.cmd.Stdout, run.cmd.Stderr = &run.output, &run.output
 		if err := run.cmd.Start(); err != nil {
@@ -247,10 +248,14 @@ func (k *killed) loop(program func(last bool) *exec.Cmd, over *atomic.Bool) {
 			defer close(run.ended)
 			run.err = run.cmd.Wait()
 		}()
-		late := time.NewTimer(time.Duration(rand.Int64N(int64(3 * time.Second))))
+		late := make(<-chan time.Time)
+		if k.kills.Load() < txnKills {
+			late = time.After(time.Duration(rand.Int64N(int64(3 * time.Second))))
+		}
 		select {
-		case <-late.C:
+		case <-late:
 		case <-run.ended:
+		case <-over.Done():
 		}
 		if run.kill() {
 			k.kills.Add(1)

@@ -22,20 +22,20 @@ func TestStat_StoreInUse(t *testing.T) {
 	c := kafkatest.NewFake(t)
 	c.CreateTopic(t, "in", 1, nil)
 	dir := filepath.Join(t.TempDir(), "st")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
 	stat := func(args ...string) (int, string) {
-		cmd := exec.Command("firstseen", append([]string{"stat", "--store", dir}, args...)...)
+		cmd := exec.CommandContext(ctx, "firstseen", append([]string{"stat", "--store", dir}, args...)...)
 		out, _ := cmd.CombinedOutput() // its exit code tells
 		return cmd.ProcessState.ExitCode(), string(out)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	out := c.Client(t, kgo.ConsumeTopics("out"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.UnknownTopicRetries(-1), kgo.MetadataMinAge(10*time.Millisecond))
 	relay := func(ids string) *exec.Cmd {
 		for _, id := range ids {
 			c.Produce(t, &kgo.Record{Topic: "in", Key: []byte(string(id)), Value: []byte("1")})
 		}
-		cmd := exec.Command("firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in", "--to", "out",
+		cmd := exec.CommandContext(ctx, "firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in", "--to", "out",
 			"--group", "g", "--id", "key", "--window", "1h", "--store", dir, "--at-least-once")
 		require.NoError(t, cmd.Start())
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
@@ -70,7 +70,7 @@ func TestStat_StoreInUse(t *testing.T) {
 	code, text = stat()
 	require.Equal(t, exitDone, code, text)
 	require.False(t, strings.Contains(text, "in use"), text)
-	check := exec.Command("firstseen", "check", "--store", dir)
+	check := exec.CommandContext(ctx, "firstseen", "check", "--store", dir)
 	proved, err := check.CombinedOutput()
 	require.NoError(t, err, string(proved))
 }

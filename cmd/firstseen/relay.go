@@ -41,7 +41,8 @@ func newRelay() *cobra.Command {
 		Short: "Write a deduplicated copy of a topic",
 		Long: "Write every message of a topic once to another one: partition, key, value, headers\n" +
 			"and time stay. The output topic is created when it is missing. SIGINT or SIGTERM end\n" +
-			"it: the batch in hand is finished and committed.\n\n" +
+			"it: the batch in hand is finished and committed. Where no broker answers at its start it\n" +
+			"exits with 4, to be started again; once it runs it waits for them as long as it takes.\n\n" +
 			"The copies and the group's offset go out in one Kafka transaction, so that a reader\n" +
 			"with isolation.level=read_committed sees each message exactly once, whatever crashes.\n\n" +
 			"With --id content, for messages that carry no ID, two of the same key and value are one.\n\n" +

@@ -24,14 +24,14 @@ func TestRelay_Interrupt_ExitsDone(t *testing.T) {
 	c := kafkatest.NewFake(t)
 	c.CreateTopic(t, "in", 1, nil)
 	c.Produce(t, &kgo.Record{Topic: "in", Key: []byte("a"), Value: []byte("1")})
-	cmd := exec.Command("firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in",
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in",
 		"--to", "out", "--group", "g", "--id", "key", "--window", "1h", "--store", t.TempDir())
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	require.NoError(t, cmd.Start())
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	out := c.Client(t, kgo.ConsumeTopics("out"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.UnknownTopicRetries(-1), kgo.MetadataMinAge(10*time.Millisecond))
 	for n := 0; n == 0; {
@@ -57,7 +57,9 @@ func TestRelay_Sasl(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte("secret\n"), 0o600))
 	t.Setenv("RELAY_PASSWORD", "wrong")
 	relay := func(password string) (int, string) {
-		cmd := exec.Command("firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in",
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "firstseen", "relay", "--brokers", c.Brokers()[0], "--from", "in",
 			"--to", "out", "--group", "g", "--id", "key", "--window", "1h", "--store", t.TempDir(),
 			"--until-end", "-X", "sasl.mechanism=SCRAM-SHA-256", "-X", "sasl.user=ann", "-X", password)
 		var stderr strings.Builder

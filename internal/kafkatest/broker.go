@@ -5,6 +5,7 @@ package kafkatest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -109,12 +111,18 @@ func (b *Broker) Tool(t testing.TB, class string, args ...string) string {
 	return b.run(t, append([]string{"tool", class}, args...)...)
 }
 
+// scriptPatience is how long the script may take; the first start fetches Kafka.
+const scriptPatience = 10 * time.Minute
+
 func (b *Broker) run(t testing.TB, args ...string) string {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), scriptPatience)
+	defer cancel()
 	var stderr strings.Builder
-	cmd := exec.Command(b.script, args...)
+	cmd := exec.CommandContext(ctx, b.script, args...)
 	cmd.Env, cmd.Stderr = b.env, &stderr
+	cmd.WaitDelay = time.Second // a Java that is left behind holds the pipes
 	stdout, err := cmd.Output()
-	require.NoError(t, err, "kafka-broker.sh %s\n%s%s", strings.Join(args, " "), stdout, &stderr)
+	require.NoError(t, errors.Join(err, ctx.Err()), "kafka-broker.sh %s\n%s%s", strings.Join(args, " "), stdout, &stderr)
 	return string(stdout)
 }
