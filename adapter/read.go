@@ -56,6 +56,7 @@ func (r *reader) fetch(ctx context.Context, from int64) (recs []*kgo.Record, nex
 		return nil, from, 0, nil
 	}
 	raw := &resp.Topics[0].Partitions[0]
+	raw.RecordBatches = r.trim(raw.RecordBatches)
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: from, Topic: r.topic, Partition: r.number, IsolationLevel: kgo.ReadCommitted(),
 	}, raw, r.cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), nil)

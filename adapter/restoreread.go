@@ -35,6 +35,7 @@ type reader struct {
 	log    store.ID
 	leader int32 // -1: not known
 	most   int32 // bytes to ask for
+	each   int   // what a record took in memory at the last read; 0: not known
 }
 
 // A chunk is what a read brought.
@@ -116,6 +117,9 @@ func (r *reader) adapt(recs []*kgo.Record, bytes int) {
 		for i := range rec.Headers {
 			size += recordBytes/4 + len(rec.Headers[i].Key) + len(rec.Headers[i].Value)
 		}
+	}
+	if len(recs) > 0 {
+		r.each = size / len(recs)
 	}
 	switch most := int64(r.most); {
 	case size > chunkBytes:

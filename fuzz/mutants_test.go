@@ -301,6 +301,20 @@ var mutants = []mutant{
 		pkg:  "store", run: "^TestFault_B03_Exp",
 	},
 	{
+		name: "a restore ends behind the clock of who decided", // E06
+		file: "store/restore.go",
+		old:  "to := max(h.restore.until, h.restore.held);",
+		new:  "to := h.restore.held;",
+		pkg:  "store", run: "^TestRestore_EndsAtTheLaterClock$",
+	},
+	{
+		name: "a restore marks what is older than its edge", // E07
+		file: "store/restore.go",
+		old:  "	if d.accepted() && !early {\n",
+		new:  "	if d.accepted() && (!early || early) {\n",
+		pkg:  "store", run: "^TestRestore_WhatComesBeforeTheClockMovesIsOlder$",
+	},
+	{
 		name: "who knows better is not heard", // B01, B06
 		file: "store/witness.go",
 		old:  "err != nil || st.Sequence >= seq",
