@@ -141,11 +141,18 @@ func BenchmarkShortBudget(b *testing.B) {
 			for b.Loop() {
 				shortBudget(b, st, batch, all, streams)
 			}
-			markers, tables := uint64(0), 0
+			markers, tables, shared := uint64(0), 0, 0
 			for _, n := range all {
 				s, err := n.Status()
 				require.NoError(b, err)
 				markers, tables = markers+s.Markers, tables+s.Sealed
+				segments, err := n.Segments()
+				require.NoError(b, err)
+				for _, g := range segments {
+					if g.Shared {
+						shared++
+					}
+				}
 			}
 			require.LessOrEqual(b, uint64(tables), markers/50_000+uint64(*spaces))
 			b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
@@ -153,6 +160,7 @@ func BenchmarkShortBudget(b *testing.B) {
 			b.ReportMetric(float64(st.Stats().DiskBytes)/(1<<20), "disk-MB")
 			b.ReportMetric(float64(markers), "markers")
 			b.ReportMetric(float64(tables), "tables")
+			b.ReportMetric(float64(shared), "shared-segments")
 			b.ReportMetric(float64(files(b, dir)), "files")
 		})
 	}

@@ -55,6 +55,9 @@ func TestFault_A10_CheckpointBesideEverything(t *testing.T) {
 	overlapped := 0
 	for seed := range uint64(atMost(6, 1)) {
 		s := writeScript(600+seed, usual())
+		if seed == 5 {
+			s = writeScript(600+seed, tight())
+		}
 		fs := newCrashFS()
 		var fixed atomic.Pointer[func()]
 		fs.write = func(op fsOp) error {

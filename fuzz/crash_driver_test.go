@@ -30,6 +30,7 @@ type driver struct {
 	full    int           // markers of a full segment
 	store   *store.Store
 	spaces  []*store.Namespace
+	shared  int // segments in shared tables that were checked
 }
 
 func newDriver(s *crashScript, fs *faultFS) *driver {
@@ -38,12 +39,16 @@ func newDriver(s *crashScript, fs *faultFS) *driver {
 
 // open opens the store, small enough that everything happens in it.
 func (d *driver) open() error {
+	memory, small := int64(24<<10), d.full/4
+	if d.script != nil && d.script.tight {
+		memory, small = 6<<10, d.full
+	}
 	s, err := storehook.Open(cmp.Or(d.dir, scriptDir), &store.Options{
 		CommitTimeout: cmp.Or(d.timeout, 5*time.Minute), // every write waits until an image is examined
 		Logger:        slog.New(slog.DiscardHandler),
-		Memory:        24 << 10,
+		Memory:        memory,
 		Now:           func() time.Time { return wallClock },
-	}, storehook.Hooks{FS: d.fs, FullSegment: d.full, SmallSegment: d.full / 4, MergeAbove: 3})
+	}, storehook.Hooks{FS: d.fs, FullSegment: d.full, SmallSegment: small, MergeAbove: 3, ShareLeast: d.full / 8})
 	if err != nil {
 		return err
 	}
@@ -283,6 +288,13 @@ func (d *driver) check(t require.TestingT, n int) {
 		ns, err := d.space(i)
 		require.NoError(t, err)
 		require.NoError(t, ns.Load(), "a false alarm, or damage: %s after %d steps", name, n)
+		segments, err := ns.Segments()
+		require.NoError(t, err)
+		for _, g := range segments {
+			if g.Shared {
+				d.shared++
+			}
+		}
 		st, err := ns.Status()
 		require.NoError(t, err)
 		require.LessOrEqual(t, st.Markers, p.most, "I6: %s after %d steps", name, n)
@@ -358,11 +370,26 @@ func caught(fn func(t require.TestingT)) (err error) {
 
 func TestScript_PlaysWithoutACrash(t *testing.T) {
 	for seed := range uint64(atMost(20, 3)) {
-		d := newDriver(writeScript(seed, usual()), newCrashFS())
-		for i, s := range d.script.steps {
-			require.NoError(t, d.step(t, s), "seed %d step %d", seed, i)
-			d.check(t, i+1)
-		}
-		require.NoError(t, d.close())
+		playAndCheck(t, newDriver(writeScript(seed, usual()), newCrashFS()))
 	}
+}
+
+func TestScript_PlaysInLittleMemory(t *testing.T) {
+	shared := 0
+	for seed := range uint64(atMost(6, 2)) {
+		d := newDriver(writeScript(800+seed, tight()), newCrashFS())
+		playAndCheck(t, d)
+		shared += d.shared
+	}
+	t.Logf("%d segments of shared tables were met", shared)
+	require.Greater(t, shared, 100)
+}
+
+// playAndCheck plays a script and checks the store after every step.
+func playAndCheck(t *testing.T, d *driver) {
+	for i, s := range d.script.steps {
+		require.NoError(t, d.step(t, s), "seed %d step %d", d.script.seed, i)
+		d.check(t, i+1)
+	}
+	require.NoError(t, d.close())
 }

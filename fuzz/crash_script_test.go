@@ -17,6 +17,7 @@ import (
 // model.
 type crashScript struct {
 	seed   uint64
+	tight  bool // see shape
 	spaces []scriptSpace
 	ids    [][]byte // every ID of the script, and some that never come
 	steps  []crashStep
@@ -97,6 +98,7 @@ type shape struct {
 	spaces  []scriptSpace
 	batches int
 	records int  // at most, in a batch
+	tight   bool // the memory is not enough for the markers: segments are shared
 	row     bool // one batch brings a row of jumps that the clock follows
 	early   bool // restarts come in the first third only
 	still   bool // no record of the second namespace has a time of its own
@@ -122,6 +124,18 @@ func usual() shape {
 		records: 24,
 		forgets: 1,
 	}
+}
+
+// tight is a shape in which namespaces have to give up memory for each other.
+func tight() shape {
+	sh := usual()
+	sh.tight = true
+	sh.spaces = append(sh.spaces,
+		scriptSpace{"long", store.NamespaceOptions{Window: window.Of(900 * time.Millisecond), MaxAdvance: time.Second}},
+		scriptSpace{"forever too", store.NamespaceOptions{Window: window.Forever}},
+	)
+	sh.batches = 44
+	return sh
 }
 
 // wallClock stands still, far above every time of a script but the future ones.
@@ -154,7 +168,7 @@ type spaceModel struct {
 func writeScript(seed uint64, sh shape) *crashScript {
 	w := &writer{
 		rng:     rand.New(rand.NewPCG(seed, 1)),
-		script:  &crashScript{seed: seed, spaces: sh.spaces},
+		script:  &crashScript{seed: seed, tight: sh.tight, spaces: sh.spaces},
 		used:    map[string]bool{},
 		still:   sh.still,
 		forgets: sh.forgets,

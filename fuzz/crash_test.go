@@ -23,7 +23,12 @@ import (
 func TestFault_A03_A04_A09_CrashAtEveryWrite(t *testing.T) {
 	for seed := range uint64(atMost(4, 1)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			crashEverywhere(t, writeScript(seed, usual()), atMost(1, 12))
+			if seed < 3 {
+				crashEverywhere(t, writeScript(seed, usual()), atMost(1, 12))
+				return
+			}
+			c := crashEverywhere(t, writeScript(seed, tight()), 1)
+			require.Greater(t, c.shared.Load(), c.images.Load()/2)
 		})
 	}
 }
@@ -90,6 +95,7 @@ type crasher struct {
 	opens        []store.ID
 
 	images, deeper atomic.Int64
+	shared         atomic.Int64            // images that hold shared tables
 	inside         [stepKinds]atomic.Int64 // images, by the step in progress
 
 	spilling, merging, excising atomic.Int64 // images, by the operation in progress
@@ -131,8 +137,8 @@ func crashEverywhere(t *testing.T, s *crashScript, every int) *crasher {
 	if len(failed) > 0 {
 		t.Fatal(<-failed)
 	}
-	t.Logf("seed %d: %d images, and %d of crashes while one of them was opened",
-		s.seed, c.images.Load(), c.deeper.Load())
+	t.Logf("seed %d: %d images, %d of them with shared tables, and %d of crashes while one was opened",
+		s.seed, c.images.Load(), c.shared.Load(), c.deeper.Load())
 	return c
 }
 
@@ -214,6 +220,9 @@ func (c *crasher) examine(t require.TestingT, im image) {
 		}
 	}
 	d.check(t, at)
+	if d.shared > 0 {
+		c.shared.Add(1)
+	}
 	again := more.end()
 	if im.rng.IntN(3) == 0 {
 		d.play(t, at)

@@ -23,6 +23,7 @@ type storeFiles struct {
 	moments       []*faultFS
 	witness       []byte // of the newest moment
 	tables, merge int
+	shared        int // keys of shared tables
 }
 
 // filesOfScript plays a script and keeps its files.
@@ -40,7 +41,7 @@ func filesOfScript(t require.TestingT, s *crashScript) *storeFiles {
 	st.closed = d.fs.crash(0, nil)
 	st.witness = contents(t, st.closed, witnessFile)
 	kinds, merged := holdings(t, st.closed.crash(0, nil), scriptDir)
-	st.tables, st.merge = kinds[0x02], merged
+	st.tables, st.merge, st.shared = kinds[0x02], merged, kinds[0x0e]
 	return st
 }
 
@@ -69,13 +70,18 @@ type tally struct{ atOpen, later, whole int }
 func TestFault_B01_B05_B06_B07_B08_B09_AnyDamage(t *testing.T) {
 	scripts, images := atMost(8, 2), atMost(480, 48)
 	counts := map[string]*tally{}
-	merged := 0
+	merged, shared := 0, 0
 	for n := range scripts {
-		st := filesOfScript(t, writeScript(uint64(700+n), usual()))
-		merged += st.merge
+		sh := usual()
+		if n == scripts-1 {
+			sh = tight()
+		}
+		st := filesOfScript(t, writeScript(uint64(700+n), sh))
+		merged, shared = merged+st.merge, shared+st.shared
 		inParallel(t, images, func(i int) error { return st.tryImage(t, i, counts) })
 	}
 	require.Positive(t, merged, "no script leaves a merged table")
+	require.Positive(t, shared, "no script leaves a shared table")
 	all := 0
 	for _, d := range damages {
 		c := counts[d.name]

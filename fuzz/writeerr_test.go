@@ -34,19 +34,22 @@ func TestFault_B02_WriteErrorsEverywhere(t *testing.T) {
 	sh.early = true
 	s := writeScript(300, sh)
 	for _, lasting := range []bool{false, true} {
-		t.Run(fmt.Sprintf("lasting=%v", lasting), func(t *testing.T) { failEverywhere(t, s, lasting) })
+		t.Run(fmt.Sprintf("lasting=%v", lasting), func(t *testing.T) { failEverywhere(t, s, 1, lasting) })
 	}
+	little := tight()
+	little.early = true
+	t.Run("little memory", func(t *testing.T) { failEverywhere(t, writeScript(301, little), 2, false) })
 }
 
-// failEverywhere plays the script again and again, and lets another write fail
-// each time, until there is none left.
-func failEverywhere(t *testing.T, s *crashScript, lasting bool) {
+// failEverywhere plays the script again and again, and lets another of every so many
+// writes fail each time, until there is none left.
+func failEverywhere(t *testing.T, s *crashScript, every int, lasting bool) {
 	var runs, poisoned, hung, unharmed atomic.Int64
 	var workers sync.WaitGroup
 	var next, last atomic.Int64
 	last.Store(1 << 40)
 	failures := make(chan string, 64)
-	step := int64(atMost(1, 40))
+	step := int64(atMost(every, 40))
 	for range 16 {
 		workers.Go(func() {
 			for {

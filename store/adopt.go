@@ -182,7 +182,7 @@ func (a *adoption) prove() error {
 		if err != nil {
 			return err
 		}
-		if err := n.load(); err != nil {
+		if err := n.load(false); err != nil {
 			return err
 		}
 	}

@@ -427,6 +427,7 @@ func (b *Batch) commit() error {
 		must(w.Set(outKey(n.num, b.head.sequence, uint32(i)), o.append(nil), nil))
 	}
 	must(w.Set(nsKey(kindHead, n.num), b.head.append(nil), nil))
+	n.index.hold()
 	wait := n.s.fault.start("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {
 		if err := n.s.db.Apply(w, pebble.Sync); err != nil {
 			return err

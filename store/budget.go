@@ -36,25 +36,40 @@ func (s *Store) excised(ns uint32, seg uint64) {
 // relieve keeps the budgets after a batch of n, whose owner calls it.
 //
 // Markers: what is in memory beside a table goes first; then namespaces that are
-// idle are unloaded, those idle longest first; then tables are written. Filters:
-// they are halved, then dropped. Each time n gives up first, then the namespaces
-// that nobody owns just now: none is waited for.
+// idle put their segments into shared tables, and are unloaded, those idle longest
+// first; then tables are written. Filters: they are halved, then dropped. Each time
+// n gives up first, then the namespaces that nobody owns just now: none is waited
+// for.
 func (s *Store) relieve(n *Namespace) {
-	s.ask(n, s.makeRoom(n), (*Namespace).relieve)
+	s.ask(n, s.makeRoom(n, true), (*Namespace).relieve)
 }
 
-// makeRoom keeps the budgets as far as that takes no writing, which is all that n
-// may ask for whose markers were only read. It returns what is still too much of
-// markers.
-func (s *Store) makeRoom(n *Namespace) (excess int64) {
+// makeRoom keeps the budgets as far as a batch may be held up by it; unless writes,
+// as far as that takes no writing, which is all that n may ask for whose markers
+// were only read. It returns what is still too much of markers.
+func (s *Store) makeRoom(n *Namespace, writes bool) (excess int64) {
 	excess = s.ask(n, s.memory.Load()-s.opts.Memory, (*Namespace).release)
 	if excess > 0 {
-		// More than is needed, so that not every batch has to ask.
-		excess = s.ask(nil, excess+s.opts.Memory/8, (*Namespace).unload) - s.opts.Memory/8
+		excess = s.makeMuch(n, excess, writes)
 	}
 	filters := s.ask(n, s.filters.Load()-s.opts.FilterMemory, (*Namespace).squeeze)
 	s.ask(n, filters, (*Namespace).strip)
 	return excess
+}
+
+// makeMuch makes more room than is needed, so that not every batch has to ask: a
+// full batch of shared tables, or an eighth of the budget.
+func (s *Store) makeMuch(n *Namespace, excess int64, writes bool) (left int64) {
+	more := s.opts.Memory / 8
+	full := writes
+	for full && excess > 0 {
+		left, batch := s.share(n, excess+more)
+		excess, full = left-more, batch
+	}
+	if full {
+		return excess
+	}
+	return s.ask(nil, excess+more, (*Namespace).unload) - more
 }
 
 // ask has namespaces give up memory until excess bytes are gone, n, which the
@@ -66,16 +81,7 @@ func (s *Store) ask(n *Namespace, excess int64, give func(*Namespace, int64) int
 	if excess <= 0 {
 		return excess
 	}
-	var others []*Namespace
-	s.mu.Lock()
-	for _, o := range s.byNumber {
-		if o != n && o.picture.Load().index != nil {
-			others = append(others, o)
-		}
-	}
-	s.mu.Unlock()
-	slices.SortFunc(others, func(a, b *Namespace) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
-	for _, o := range others {
+	for _, o := range s.resting(n) {
 		if excess <= 0 {
 			break
 		}
@@ -87,6 +93,21 @@ func (s *Store) ask(n *Namespace, excess int64, give func(*Namespace, int64) int
 		}
 	}
 	return excess
+}
+
+// resting returns the loaded namespaces but n, those idle longest first. They may be
+// owned all the same.
+func (s *Store) resting(n *Namespace) []*Namespace {
+	var all []*Namespace
+	s.mu.Lock()
+	for _, o := range s.byNumber {
+		if o != n && o.picture.Load().index != nil {
+			all = append(all, o)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Namespace) int { return cmp.Compare(a.used.Load(), b.used.Load()) })
+	return all
 }
 
 func (n *Namespace) release(excess int64) int64 { return n.index.release(excess) }

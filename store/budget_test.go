@@ -24,7 +24,7 @@ func openMem(t *testing.T, o Options, l limits) *Store {
 // never get a table, and each answers as if it were alone.
 func TestBudget_ManyNamespaces(t *testing.T) {
 	const spaces, budget = 100, 256 << 10
-	s := openMem(t, Options{Memory: budget}, limits{full: 1000, small: 500, merge: mergeAbove})
+	s := openMem(t, Options{Memory: budget}, limits{full: 1000, small: 500, merge: mergeAbove, share: 500})
 	all := make([]*Namespace, spaces)
 	for i := range all {
 		n, err := s.Namespace(fmt.Sprintf("n-%d", i), &NamespaceOptions{Window: window.Forever})

@@ -140,7 +140,11 @@ func (s *Store) buryJob(num uint32) func() error {
 			if err := s.db.Excise(context.Background(), pebble.KeyRange{Start: from, End: after(from)}); err != nil {
 				return err
 			}
-			return s.db.Delete(nsKey(kindDead, num), pebble.Sync)
+			w := s.db.NewBatch()
+			shared := nsKey(kindShared, num)
+			must(w.DeleteRange(shared, after(shared), nil))
+			must(w.Delete(nsKey(kindDead, num), nil))
+			return errors.Join(s.db.Apply(w, pebble.Sync), w.Close())
 		})
 	}
 }

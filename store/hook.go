@@ -31,7 +31,7 @@ func seamsOf(h storehook.Hooks) seams {
 	sm := seams{fs: h.FS}
 	if h.FullSegment > 0 {
 		h.MergeAbove = cmp.Or(h.MergeAbove, mergeAbove)
-		sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove}
+		sm.limits = limits{full: h.FullSegment, small: h.SmallSegment, merge: h.MergeAbove, share: h.ShareLeast}
 	}
 	sm.limits.table, sm.limits.cache = h.MemTable, h.Cache
 	return sm

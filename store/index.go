@@ -55,8 +55,10 @@ type index interface {
 	// next is the place of the next segment; it goes up only.
 	next() uint64
 
-	// absorb takes the batch's markers into the segments, while the batch is
-	// being written: readers beside the owner wait until it ends.
+	// hold lets readers beside the owner wait until the batch ends: what it
+	// deletes they must not look for. absorb then takes the batch's markers into
+	// the segments, while it is being written.
+	hold()
 	absorb()
 
 	// A batch ends by committed when it is durable, by rollback when nothing of

@@ -63,6 +63,7 @@ func (p *plainIndex) sum() ledger           { return p.all }
 func (p *plainIndex) next() uint64          { return p.count }
 func (p *plainIndex) committed()            {}
 func (p *plainIndex) rollback()             { p.markers, p.all = p.undo, p.was }
+func (p *plainIndex) hold()                 {}
 func (p *plainIndex) absorb()               {}
 func (p *plainIndex) failed()               {}
 func (p *plainIndex) adopt()                {}
@@ -194,8 +195,11 @@ func (w *twins) batch() {
 			replaced := g.merging != nil && !g.merging.cancel() // it goes with the merge
 			require.True(w.t, replaced || w.w.ContainsMillis(g.high, begun.now), "I6: segment %d", g.num)
 		}
-		if rapid.IntRange(0, 3).Draw(w.t, "relieve") == 0 {
+		switch rapid.IntRange(0, 5).Draw(w.t, "relieve") {
+		case 0:
 			w.x.relieve(1 << 40)
+		case 1:
+			shareNow(w.t, w.n, rapid.IntRange(1, 20).Draw(w.t, "least"))
 		}
 	}
 	w.prove()

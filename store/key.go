@@ -23,6 +23,7 @@ import "encoding/binary"
 //	  opens  -
 //	  ages   ns
 //	  sweeps ns
+//	  shared ns          segment 8 B BE | part 1 B | index 4 B BE
 //
 // Every part but the last has a fixed width, so no two keys are equal unless
 // all their parts are (injective), and keys of one namespace or segment are
@@ -41,10 +42,15 @@ const (
 	kindOpens  = 0x0b
 	kindAges   = 0x0c
 	kindSweeps = 0x0d
+	kindShared = 0x0e
 )
 
-// spaceKinds are the kinds of which a namespace has keys, but for its tables.
-var spaceKinds = []byte{kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindAges, kindSweeps}
+// spaceKinds are the kinds of which a namespace has keys, but for its tables,
+// tableKinds those of its tables.
+var (
+	spaceKinds = []byte{kindCat, kindRun, kindHead, kindOut, kindState, kindRow, kindAges, kindSweeps}
+	tableKinds = []byte{kindPage, kindShared}
+)
 
 // The parts of a segment's table, in key order.
 const (
@@ -71,6 +77,24 @@ func tableKey(dst []byte, ns uint32, seg uint64, part byte, index uint32) []byte
 	dst = binary.BigEndian.AppendUint64(dst, seg)
 	dst = append(dst, part)
 	return binary.BigEndian.AppendUint32(dst, index)
+}
+
+// key returns a key of the segment's table.
+func (f *facts) key(dst []byte, ns uint32, part byte, index uint32) []byte {
+	at := len(dst)
+	dst = tableKey(dst, ns, f.num, part, index)
+	dst[at] = f.kind()
+	return dst
+}
+
+// prefix returns what the keys of the segment's table begin with.
+func (f *facts) prefix(ns uint32) []byte { return segKey(f.kind(), ns, f.num) }
+
+func (f *facts) kind() byte {
+	if f.shared {
+		return kindShared
+	}
+	return kindPage
 }
 
 func outKey(ns uint32, batch uint64, index uint32) []byte {

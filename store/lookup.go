@@ -85,12 +85,10 @@ func (x *segments) readMaybes(q *prober, ids []ident, hits []found) error {
 // readPage looks an ID up in one page of a sealed segment.
 func (x *segments) readPage(q *prober, g *segment, page uint32, id ident) (m marker, ok bool, err error) {
 	err = x.s.fault.read("look an ID up", func() error {
-		if q.iter == nil {
-			if q.iter, err = x.pages(); err != nil {
-				return err
-			}
+		it, err := q.over(x, g)
+		if err == nil {
+			m, ok, err = x.findIn(it, g, page, id)
 		}
-		m, ok, err = x.findIn(q.iter, g, page, id)
 		return err
 	})
 	if err != nil {
@@ -99,16 +97,23 @@ func (x *segments) readPage(q *prober, g *segment, page uint32, id ident) (m mar
 	return m, ok, nil
 }
 
-// pages returns an iterator over the tables of the namespace.
-func (x *segments) pages() (*pebble.Iterator, error) {
-	from := nsKey(kindPage, x.ns)
-	return x.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+// over returns an iterator over the namespace's tables of the segment's kind.
+func (q *prober) over(x *segments, g *segment) (_ *pebble.Iterator, err error) {
+	it := &q.iter
+	if g.shared {
+		it = &q.shared
+	}
+	if *it == nil {
+		from := nsKey(g.kind(), x.ns)
+		*it, err = x.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+	}
+	return *it, err
 }
 
 // findIn looks an ID up in one page.
 func (x *segments) findIn(it *pebble.Iterator, g *segment, page uint32, id ident) (m marker, ok bool, err error) {
 	var buf [18]byte
-	key := tableKey(buf[:0], x.ns, g.num, partPage, page)
+	key := g.key(buf[:0], x.ns, partPage, page)
 	if !it.SeekGE(key) || string(it.Key()) != string(key) {
 		// A miss is an answer only when there was no error, and never for
 		// a page: even an empty one is written.

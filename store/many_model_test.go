@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ type crowd struct {
 	s    *Store
 	all  []*member
 
-	unloaded, tables, expired, deleted, asked int // what the test has met
+	unloaded, tables, shared, expired, deleted, asked int // what the test has met
 }
 
 // member is one namespace. The times of its records never go back, so C is the
@@ -50,6 +51,7 @@ func TestBudget_NamespacesAsPlainMaps(t *testing.T) {
 		c.opts = Options{Logger: quiet(), Memory: []int64{1, 10_000, 100_000}[seed%3]}
 		c.opts.FilterMemory = []int64{1, 3000, 0, 0}[seed%4]
 		c.lim = limits{full: 10 + c.rng.IntN(90), small: 5 + c.rng.IntN(60), merge: 3 + c.rng.IntN(8), table: 64 << 10}
+		c.lim.share = 1 + c.rng.IntN(30)
 		for i := range 3 + c.rng.IntN(20) {
 			c.all = append(c.all, &member{name: fmt.Sprintf("n-%d", i)})
 		}
@@ -59,11 +61,11 @@ func TestBudget_NamespacesAsPlainMaps(t *testing.T) {
 		}
 		c.end()
 		met.unloaded, met.tables, met.expired = met.unloaded+c.unloaded, met.tables+c.tables, met.expired+c.expired
-		met.deleted, met.asked = met.deleted+c.deleted, met.asked+c.asked
+		met.deleted, met.asked, met.shared = met.deleted+c.deleted, met.asked+c.asked, met.shared+c.shared
 	}
-	t.Logf("%d read back, %d tables, %d markers expired, %d deleted, %d asked beside",
-		met.unloaded, met.tables, met.expired, met.deleted, met.asked)
-	for _, n := range []int{met.unloaded, met.tables, met.expired, met.deleted, met.asked} {
+	t.Logf("%d read back, %d tables, %d shared, %d markers expired, %d deleted, %d asked beside",
+		met.unloaded, met.tables, met.shared, met.expired, met.deleted, met.asked)
+	for _, n := range []int{met.unloaded, met.tables, met.shared, met.expired, met.deleted, met.asked} {
 		require.Greater(t, n, 5)
 	}
 }
@@ -151,9 +153,16 @@ func (c *crowd) batch(m *member) {
 		}
 		return nil
 	}))
-	st, err := m.n.Status()
+	segments, err := m.n.Segments()
 	require.NoError(c.t, err)
-	c.tables += st.Sealed
+	for _, g := range segments {
+		switch {
+		case g.Shared:
+			c.shared++
+		case g.Pages > 0:
+			c.tables++
+		}
+	}
 }
 
 // ask looks IDs up beside the batches.
@@ -182,7 +191,7 @@ func (c *crowd) end() {
 		require.NoError(c.t, c.s.DeleteNamespace(m.name))
 	}
 	require.NoError(c.t, c.s.queue.drain())
-	for _, kind := range append([]byte{kindPage}, spaceKinds...) {
+	for _, kind := range slices.Concat(tableKinds, spaceKinds) {
 		require.Zero(c.t, count(c.t, c.s, kind), "kind %d", kind)
 	}
 	require.Zero(c.t, c.s.memory.Load())

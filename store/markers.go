@@ -247,8 +247,7 @@ type censusTable struct {
 
 func (t *censusTable) open() error {
 	return guarded(func() (err error) {
-		num := t.g.num
-		t.it, err = t.v.clone(tableKey(nil, t.v.num, num, partPage, 0), tableKey(nil, t.v.num, num, partFilter, 0))
+		t.it, err = t.v.clone(t.g.key(nil, t.v.num, partPage, 0), t.g.key(nil, t.v.num, partFilter, 0))
 		if err == nil {
 			t.it.First()
 		}
@@ -280,7 +279,7 @@ func (t *censusTable) take(dst []placed, i, count uint64) ([]placed, error) {
 
 // read reads the next page.
 func (t *censusTable) read() error {
-	key := tableKey(nil, t.v.num, t.g.num, partPage, t.page)
+	key := t.g.key(nil, t.v.num, partPage, t.page)
 	if !t.it.Valid() || !bytes.Equal(t.it.Key(), key) {
 		return errors.Join(t.it.Error(), corruptf("namespace %q, segment %d: page %d is missing",
 			t.v.name, t.g.num, t.page))

@@ -57,6 +57,9 @@ func (m *merge) cancel() bool {
 	return m == nil || m.state.CompareAndSwap(mergeRuns, mergeCancelled) || m.state.Load() == mergeCancelled
 }
 
+// over reports that nobody waits for the merge any more.
+func (m *merge) over() bool { return m.state.Load() == mergeCancelled || m.from[0].dead.Load() }
+
 // planMerge starts a merge when there are too many segments. Only with mu held.
 func (x *segments) planMerge() {
 	limit := x.s.limits.merge
@@ -144,7 +147,7 @@ func (s *Store) mergeJob(ns uint32, m *merge) func() error {
 	var w *merging
 	try := 0
 	return func() error {
-		if m.state.Load() == mergeCancelled || m.from[0].dead.Load() {
+		if m.over() {
 			return w.abandon()
 		}
 		if w == nil {
@@ -254,8 +257,8 @@ func (w *merging) step() (more bool, err error) {
 			}
 		}()
 		for i, in := range w.in {
-			from := tableKey(nil, w.ns, in.num, partPage, 0)
-			to := tableKey(nil, w.ns, in.num, partFilter, 0)
+			from := in.key(nil, w.ns, partPage, 0)
+			to := in.key(nil, w.ns, partFilter, 0)
 			var err error
 			if its[i], err = w.s.db.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to}); err != nil {
 				return err
@@ -265,7 +268,11 @@ func (w *merging) step() (more bool, err error) {
 			if w.page == w.facts.pages {
 				return nil
 			}
-			if err := w.writePage(its); err != nil {
+			err := w.writePage(its)
+			if w.over() {
+				return nil // a shared table may be gone by now
+			}
+			if err != nil {
 				return err
 			}
 			w.page++
@@ -312,7 +319,7 @@ func (w *merging) writePage(its []*pebble.Iterator) error {
 // read reads the input's page that output page w.page needs.
 func (in *input) read(it *pebble.Iterator, w *merging) error {
 	at := w.page >> in.shift
-	key := tableKey(nil, w.ns, in.num, partPage, at)
+	key := in.key(nil, w.ns, partPage, at)
 	there := false
 	if at == 0 || !it.Valid() {
 		there = it.SeekGE(key)

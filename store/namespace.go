@@ -100,7 +100,7 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 		return err
 	}
 	defer n.disown()
-	if err := n.load(); err != nil {
+	if err := n.load(true); err != nil {
 		return err
 	}
 	if brings {

@@ -62,7 +62,7 @@ func (n *Namespace) loadBeside() error {
 	select {
 	case n.owner <- struct{}{}:
 		defer func() { <-n.owner }()
-		return n.load()
+		return n.load(false)
 	case <-read:
 		return nil
 	case <-n.s.closing:

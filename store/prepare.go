@@ -38,8 +38,10 @@ type found struct {
 // prober is what one goroutine needs to look IDs up.
 type prober struct {
 	maybe []maybe
-	warm  uint64           // keeps the loads that warm a table from being removed
-	iter  *pebble.Iterator // over the tables of the namespace; nil until a page is read
+	warm  uint64 // keeps the loads that warm a table from being removed
+	// Over the namespace's tables, and over those that are shared; nil until a
+	// page is read.
+	iter, shared *pebble.Iterator
 }
 
 // maybe is a filter's "perhaps": the page has to be read.
@@ -128,9 +130,11 @@ func (p *prepared) end() {
 
 // close gives the iterator back.
 func (q *prober) close() {
-	if q.iter != nil {
-		// What an iterator met was reported by the look-up that met it.
-		_ = q.iter.Close()
-		q.iter = nil
+	for _, it := range []**pebble.Iterator{&q.iter, &q.shared} {
+		if *it != nil {
+			// What an iterator met was reported by the look-up that met it.
+			_ = (*it).Close()
+			*it = nil
+		}
 	}
 }

@@ -68,9 +68,9 @@ type tableProof struct {
 func (v *survey) proveTable(g *surveyed, more func() error) (err error) {
 	p := &tableProof{survey: v, g: g}
 	p.readFilter()
-	from := tableKey(nil, v.num, g.num, partPage, 0)
+	from := g.key(nil, v.num, partPage, 0)
 	err = guarded(func() (err error) {
-		if p.it, err = v.clone(from, tableKey(nil, v.num, g.num, partFilter, 0)); err == nil {
+		if p.it, err = v.clone(from, g.key(nil, v.num, partFilter, 0)); err == nil {
 			p.it.First()
 		}
 		return err
@@ -105,13 +105,13 @@ func (p *tableProof) step() error {
 		if p.page == p.g.pages {
 			return nil
 		}
-		want := tableKey(key[:0], p.num, p.g.num, partPage, p.page)
+		want := p.g.key(key[:0], p.num, partPage, p.page)
 		if !p.it.Valid() || string(p.it.Key()) != string(want) {
 			if err := p.it.Error(); err != nil {
 				return err
 			}
 			p.wrong(PartPage, int64(p.g.num), int64(p.page), "it is missing")
-			if p.page++; !p.it.SeekGE(tableKey(key[:0], p.num, p.g.num, partPage, p.page)) {
+			if p.page++; !p.it.SeekGE(p.g.key(key[:0], p.num, partPage, p.page)) {
 				p.page = p.g.pages
 				return p.it.Error()
 			}
@@ -172,7 +172,7 @@ func (p *tableProof) readFilter() {
 	var raw []byte
 	chunks := uint32(0)
 	ordered := true
-	err := p.walk(tableKey(nil, p.num, p.g.num, partFilter, 0)[:14], func(key, value []byte) {
+	err := p.walk(p.g.key(nil, p.num, partFilter, 0)[:14], func(key, value []byte) {
 		d := decoder{b: key[14:]}
 		ordered = ordered && d.uint32() == chunks
 		chunks++

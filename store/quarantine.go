@@ -35,7 +35,7 @@ func (r *repairs) keep(p *plan) error {
 			return err
 		}
 		w := &pieces{Writer: bufio.NewWriterSize(f, syncEvery)}
-		for _, kind := range []byte{kindCat, kindRun, kindPage} {
+		for _, kind := range []byte{kindCat, kindRun, kindPage, kindShared} {
 			r.copyReadable(w, segKey(kind, p.num, g.num))
 		}
 		if err = errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
@@ -101,7 +101,7 @@ func (r *repairs) copyReadable(w *pieces, prefix []byte) {
 // beyond returns a key of the same table a little behind one of its pages, nil
 // when the key is not a page's.
 func beyond(key []byte) []byte {
-	if len(key) < 13 || key[0] != kindPage {
+	if len(key) < 13 || key[0] != kindPage && key[0] != kindShared {
 		return nil
 	}
 	page := uint32(0)

@@ -53,15 +53,16 @@ func (n *Namespace) Load() error {
 		return err
 	}
 	defer n.disown()
-	if err := n.load(); err != nil {
+	if err := n.load(false); err != nil {
 		return err
 	}
 	n.publish()
 	return nil
 }
 
-// load reads the markers at the first use. The caller owns the namespace.
-func (n *Namespace) load() error {
+// load reads the markers at the first use. The caller owns the namespace; writes
+// tells whether it has come to write.
+func (n *Namespace) load(writes bool) error {
 	if n.loaded {
 		return nil
 	}
@@ -74,7 +75,7 @@ func (n *Namespace) load() error {
 	n.index, n.loaded = x, true
 	n.used.Store(n.s.uses.Add(1))
 	n.show()
-	n.s.makeRoom(n)
+	n.s.makeRoom(n, writes)
 	for _, seg := range l.dead {
 		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
 	}
@@ -91,7 +92,7 @@ type loader struct {
 
 func (l *loader) load() (*segments, error) {
 	n := l.n
-	for _, read := range []func() error{l.catalogue, l.deadRecords, l.tables, l.replaced, l.runs} {
+	for _, read := range []func() error{l.catalogue, l.deadRecords, l.tables, l.sharedTables, l.replaced, l.runs} {
 		if err := read(); err != nil {
 			return nil, err
 		}

@@ -32,7 +32,7 @@ func (l *loader) filterBytes(it *pebble.Iterator, f *facts) ([]byte, error) {
 	defer l.n.s.fault.sparing.Add(-1)
 	raw := make([]byte, 0, int(f.words)*8)
 	for i := uint32(0); len(raw) < int(f.words)*8; i++ {
-		key := tableKey(nil, l.n.num, f.num, partFilter, i)
+		key := f.key(nil, l.n.num, partFilter, i)
 		if !it.SeekGE(key) || string(it.Key()) != string(key) {
 			return raw, it.Error() // too short, if it is not an error
 		}
@@ -53,9 +53,9 @@ func (l *loader) filterOfPages(it *pebble.Iterator, f *facts) (*filter, error) {
 	made := newFilter(make([]uint64, filterWords(f.live())))
 	seeds := f.seedsOf(l.n.s.secret)
 	var sum ledger
-	it.SeekGE(tableKey(nil, l.n.num, f.num, partPage, 0))
+	it.SeekGE(f.key(nil, l.n.num, partPage, 0))
 	for p := range f.pages {
-		if !it.Valid() || string(it.Key()) != string(tableKey(nil, l.n.num, f.num, partPage, p)) {
+		if !it.Valid() || string(it.Key()) != string(f.key(nil, l.n.num, partPage, p)) {
 			if err := it.Error(); err != nil {
 				return nil, err
 			}

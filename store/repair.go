@@ -99,7 +99,7 @@ func repair(ctx context.Context, dir string, opts *RepairOptions, sm seams) (_ *
 //
 //	1 read and prove everything; decide what goes
 //	2 copy what goes into files, synced
-//	3 remove the runs that go, and a damaged row
+//	3 remove the runs and the shared tables that go, and a damaged row
 //	4 one synced batch a namespace: head with coverage and sum, the catalogue,
 //	  and dead records for the tables that go
 //	5 remove those tables, and then their dead records
@@ -131,6 +131,7 @@ type plan struct {
 	merged   []*surveyed // their entries are missing in the catalogue
 	tables   []uint64
 	runs     []uint64
+	shared   []uint64 // tables
 	inFile   map[uint64]string
 	survivor uint64
 }
@@ -221,12 +222,7 @@ func (v *survey) plan(p *plan) {
 		latest := max(v.head.clock.other(), v.head.reached().now)
 		open = open || newer || !g.catalogue || !g.known || g.doubt || g.high > latest
 		p.head.cov = p.head.cov.lost(max(g.high, v.head.clock.first))
-		if g.table {
-			p.tables = append(p.tables, num)
-		}
-		if g.runs > 0 {
-			p.runs = append(p.runs, num)
-		}
+		p.remove(g)
 	}
 	if open {
 		p.head.cov = p.before.opened(Lost)
@@ -241,12 +237,23 @@ func (p *plan) finish(g *surveyed) {
 		p.merged = append(p.merged, g)
 	}
 	for _, old := range g.olds {
-		if old.table {
-			p.tables = append(p.tables, old.num)
-		}
-		if old.runs > 0 {
-			p.runs = append(p.runs, old.num)
-		}
+		p.remove(old)
+	}
+}
+
+// remove plans the end of what there is of a segment.
+func (p *plan) remove(g *surveyed) {
+	switch {
+	case g.shared:
+		p.shared = append(p.shared, g.num)
+	case g.table:
+		p.tables = append(p.tables, g.num)
+	}
+	if g.strayed {
+		p.shared = append(p.shared, g.num)
+	}
+	if g.runs > 0 {
+		p.runs = append(p.runs, g.num)
 	}
 }
 
@@ -281,11 +288,14 @@ func (r *repairs) mend(p *plan) error {
 	for _, num := range p.runs {
 		spans = append(spans, span(segKey(kindRun, p.num, num)))
 	}
+	for _, num := range p.shared {
+		spans = append(spans, span(segKey(kindShared, p.num, num)))
+	}
 	if p.rowGoes {
 		spans = append(spans, span(nsKey(kindRow, p.num)))
 	}
 	if p.all {
-		for _, kind := range []byte{kindRun, kindCat, kindDead} {
+		for _, kind := range []byte{kindRun, kindCat, kindDead, kindShared} {
 			spans = append(spans, span(nsKey(kind, p.num)))
 		}
 	}

@@ -12,7 +12,8 @@ import (
 //	closed  full, or its bucket is over
 //	frozen  the batch that closed it is durable: read-only; may be spilled
 //	kept    its table is ingested; exact still answers, while the budget allows
-//	sealed  pages on disk and a filter in memory answer
+//	sealed  pages on disk and a filter in memory answer; a small one becomes so at
+//	        once where the budget is short, in a shared table (share.go)
 //	dropped its newest marker has left the window, or a merge replaced it
 type segment struct {
 	facts
@@ -51,6 +52,7 @@ type facts struct {
 	pages      uint32 // power of two; 0 while it has no table
 	words      uint32 // of its filter
 	filterSum  uint64 // xxh3 of the filter
+	shared     bool   // its table lies among those of other namespaces, see share.go
 }
 
 const generationBits = 16
@@ -79,10 +81,17 @@ func pageOf(hi uint64, pages uint32) uint32 {
 	return uint32(hi >> 32 * uint64(pages) >> 32)
 }
 
-const factsFormat = 1
+const (
+	factsFormat = 1
+	factsShared = 1 // flag
+)
 
 func (f *facts) append(dst []byte) []byte {
-	dst = append(dst, factsFormat)
+	var flags byte
+	if f.shared {
+		flags = factsShared
+	}
+	dst = append(dst, factsFormat, flags)
 	for _, v := range []uint64{f.num, f.from, uint64(f.opened), uint64(f.low), uint64(f.high), f.ruled} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
@@ -102,6 +111,8 @@ func parseFacts(b []byte) (f facts, ok bool) {
 	if d.byte() != factsFormat {
 		return f, false
 	}
+	flags := d.byte()
+	f.shared = flags == factsShared
 	f.num, f.from = d.uint64(), d.uint64()
 	f.opened, f.low, f.high = int64(d.uint64()), int64(d.uint64()), int64(d.uint64())
 	f.ruled = d.uint64()
@@ -113,7 +124,7 @@ func parseFacts(b []byte) (f facts, ok bool) {
 			f.bases = append(f.bases, v)
 		}
 	}
-	return f, ok && !d.bad && len(f.bases) > 0 && f.from <= placeOfNum(f.num)
+	return f, ok && !d.bad && flags <= factsShared && len(f.bases) > 0 && f.from <= placeOfNum(f.num)
 }
 
 // seedsOf returns the keys of the proofs of each base's markers.

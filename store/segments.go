@@ -265,8 +265,12 @@ func (x *segments) stage(w *pebble.Batch) {
 }
 
 // stageDrop deletes what is known of a segment. If it has, or may be getting, a
-// table, the dead record outlives the batch until the table is gone.
+// table of its own, the dead record outlives the batch until the table is gone.
 func (x *segments) stageDrop(w *pebble.Batch, g *segment) {
+	if g.shared {
+		x.stageUnshare(w, g)
+		return
+	}
 	if g.queued || g.table != nil {
 		must(w.Delete(segKey(kindCat, x.ns, g.num), nil))
 		must(w.Set(segKey(kindDead, x.ns, g.num), nil, nil))
@@ -294,9 +298,10 @@ func (x *segments) stageReplaced(w *pebble.Batch, g *segment) {
 	}
 }
 
-// absorb takes mu, which committed gives back.
+// hold takes mu, which committed gives back.
+func (x *segments) hold() { x.mu.Lock() }
+
 func (x *segments) absorb() {
-	x.mu.Lock()
 	for _, r := range x.batch.runs {
 		g := r.g
 		if g.exact == nil {
@@ -348,7 +353,7 @@ func (x *segments) committed() {
 // bury ends a segment whose end is durable.
 func (x *segments) bury(g *segment) {
 	g.dead.Store(true)
-	if g.queued || g.table != nil {
+	if !g.shared && (g.queued || g.table != nil) {
 		x.s.queue.addLater(x.s.exciseJob(x.ns, g.num))
 	}
 	for _, old := range g.replaces {

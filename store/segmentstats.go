@@ -44,6 +44,8 @@ type SegmentStats struct {
 	Places uint64
 	// State of the segment.
 	State SegmentState
+	// Shared tells that its table lies among those of other namespaces.
+	Shared bool
 	// Markers it accepted. Superseded of them were replaced by a newer one of
 	// the same ID, in the same segment.
 	Markers, Superseded uint64
@@ -78,7 +80,8 @@ func (n *Namespace) Segments() ([]SegmentStats, error) {
 			if all[i].Pages == 0 {
 				continue
 			}
-			from := segKey(kindPage, n.num, all[i].Number)
+			f := facts{num: all[i].Number, shared: all[i].Shared}
+			from := f.prefix(n.num)
 			bytes, err := n.s.db.EstimateDiskUsage(from, after(from))
 			if err != nil {
 				return err
@@ -96,7 +99,7 @@ func (x *segments) stats() []SegmentStats {
 	var all []SegmentStats
 	for _, g := range x.list {
 		st := SegmentStats{
-			Number: g.num, Places: placeOfNum(g.num) - g.from + 1, State: x.stateOf(g),
+			Number: g.num, Places: placeOfNum(g.num) - g.from + 1, State: x.stateOf(g), Shared: g.shared,
 			Markers: g.all.n, Superseded: g.superseded.n,
 			Opened: timeOf(g.opened), Low: timeOf(g.low), High: timeOf(g.high),
 		}

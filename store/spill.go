@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"runtime"
 
 	"github.com/zeebo/xxh3"
 )
@@ -31,43 +30,13 @@ func (s *Store) spill(ns uint32, g *segment, try int) (*tableWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.writeExact(g, s.secret); err != nil {
+	if err = w.writePages(g, s.secret); err == nil {
+		err = w.end()
+	}
+	if err != nil {
 		return nil, w.failed(err)
 	}
 	return w, nil
-}
-
-func (t *tableWriter) writeExact(g *segment, secret uint64) error {
-	places, ends := g.exact.byPage(t.facts.pages)
-	var page []byte
-	var warm byte
-	from := 0
-	b, seed := g.base(), g.seeds[0]
-	for p := range t.facts.pages {
-		page = page[:0]
-		for _, place := range places[from:ends[p]] {
-			warm += g.exact.arena.at(place)[0] // a page's cache misses overlap
-		}
-		for _, place := range places[from:ends[p]] {
-			e := g.exact.arena.at(place)
-			n, m, size := b.parse(e)
-			if size == 0 {
-				return corruptf("segment %d: an entry in memory does not parse", g.num)
-			}
-			hash := hashText(plainText(e[:n]), secret)
-			t.add(hash, proofAs(e, hash, m, seed))
-			page = append(page, e[:size]...)
-		}
-		runtime.KeepAlive(warm)
-		from = int(ends[p])
-		if err := t.writeKey(partPage, p, page); err != nil {
-			return err
-		}
-	}
-	if t.sum.add(g.superseded); t.sum != g.all {
-		return corruptf("segment %d: its markers in memory are not the ones it accepted", g.num)
-	}
-	return t.end()
 }
 
 // byPage returns the places of the entries that still stand, page after page,

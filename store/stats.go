@@ -149,8 +149,8 @@ type Status struct {
 	Restore *Restore
 	// Pending is how many staged outputs are not settled.
 	Pending int
-	// Markers stand in Segments, of which Sealed have a table on disk. They are
-	// counted once the namespace is in use; a marker that was forgotten, or
+	// Markers stand in Segments, of which Sealed have a table of their own on disk.
+	// They are counted once the namespace is in use; a marker that was forgotten, or
 	// replaced by a newer one of its ID, may count until its segment is dropped,
 	// and so may the note that an ID was forgotten.
 	Markers          uint64
@@ -190,7 +190,7 @@ func (n *Namespace) publish() {
 	if x, ok := n.index.(*segments); ok {
 		st.Segments = len(x.list)
 		for _, g := range x.list {
-			if g.table != nil {
+			if g.table != nil && !g.shared {
 				st.Sealed++
 			}
 		}
@@ -208,7 +208,7 @@ func (n *Namespace) DiskBytes() (uint64, error) {
 	defer n.s.leave()
 	var total uint64
 	err := n.s.fault.read("measure a namespace", func() error {
-		for _, kind := range append([]byte{kindPage}, spaceKinds...) {
+		for _, kind := range slices.Concat(tableKinds, spaceKinds) {
 			from := nsKey(kind, n.num)
 			bytes, err := n.s.db.EstimateDiskUsage(from, after(from))
 			if err != nil {

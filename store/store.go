@@ -78,6 +78,7 @@ type limits struct {
 	full  int // markers of a full segment
 	small int // markers below which a closed segment stays in memory
 	merge int // segments above which neighbours are merged
+	share int // markers below which no segment is shared; 0: sharedLeast
 	table int // bytes of Pebble's memtable; 0: memTable
 	cache int // bytes of blocks that are cached; 0: cacheSize
 }
@@ -116,6 +117,7 @@ func newStore(dir string, o Options, sm seams) *Store {
 	if s.limits.full == 0 {
 		s.limits.full, s.limits.small, s.limits.merge = fullSegment, smallSegment, mergeAbove
 	}
+	s.limits.share = cmp.Or(s.limits.share, sharedLeast)
 	s.limits.table, s.limits.cache = cmp.Or(s.limits.table, memTable), cmp.Or(s.limits.cache, cacheSize)
 	switch {
 	case s.fs != nil:

@@ -40,6 +40,7 @@ type surveyed struct {
 	known     bool // its facts were read
 	catalogue bool // the catalogue has it
 	table     bool // it has pages
+	strayed   bool // there are pages of a shared table that the catalogue does not know
 	runs      uint64
 	accepted  ledger      // in runs
 	olds      []*surveyed // that it replaces, where the batch that says so was not durable
@@ -239,6 +240,41 @@ func (v *survey) readTables() {
 		from = num + 1
 	}
 	v.findTables(segKey(kindPage, v.num, from), after(nsKey(kindPage, v.num)))
+	v.findShared()
+}
+
+// findShared finds the shared tables that the catalogue does not know: damage, for
+// entry and table come and go together.
+func (v *survey) findShared() {
+	from := nsKey(kindShared, v.num)
+	for _, num := range v.numbers() {
+		if v.segments[num].shared {
+			known := segKey(kindShared, v.num, num)
+			v.strayShared(from, known)
+			from = after(known)
+		}
+	}
+	v.strayShared(from, after(nsKey(kindShared, v.num)))
+}
+
+func (v *survey) strayShared(from, to []byte) {
+	for bytes.Compare(from, to) < 0 {
+		key, err := v.first(from, to)
+		num, ok := segOf(key)
+		switch {
+		case err != nil:
+			v.wrong(PartTable, -1, -1, "a shared table that the catalogue does not know cannot be read: %v", err)
+			return
+		case key == nil:
+			return
+		case !ok:
+			v.wrong(PartKeys, -1, -1, "the key of a shared table does not parse")
+			return
+		}
+		v.wrong(PartTable, int64(num), -1, "its shared table belongs to nothing: the catalogue does not name it")
+		v.at(num).strayed = true
+		from = after(segKey(kindShared, v.num, num))
+	}
 }
 
 // findTables reads the headers of the tables in a range of keys.
@@ -283,6 +319,9 @@ func (v *survey) numbers() []uint64 { return slices.Sorted(maps.Keys(v.segments)
 func (v *survey) readHeader(num uint64) {
 	g := v.at(num)
 	g.table = true
+	if g.shared {
+		return // it has none: its entry came with it
+	}
 	from := segKey(kindPage, v.num, num)
 	if key, err := v.first(from, after(from)); err == nil && key == nil {
 		g.table = false

@@ -264,7 +264,7 @@ func (e *examination) openings(v *survey) {
 }
 
 // spaced are the kinds of key that belong to a namespace.
-var spaced = append([]byte{kindPage, kindDead}, spaceKinds...)
+var spaced = slices.Concat(tableKinds, spaceKinds, []byte{kindDead})
 
 // strays finds keys that belong to nothing: of no namespace, or of no kind. It
 // goes from one namespace to the next and skips what is in them. The tables of
@@ -283,12 +283,14 @@ func (e *examination) strays(v *survey) {
 		v.wrong(PartDead, -1, -1, "they cannot be read to their end: %v", err)
 	}
 	from := []byte{0}
-	for _, num := range slices.Sorted(maps.Keys(numbers)) {
-		pages := nsKey(kindPage, num)
-		if !e.straysIn(v, from, pages, numbers) {
-			return
+	for _, kind := range tableKinds {
+		for _, num := range slices.Sorted(maps.Keys(numbers)) {
+			pages := nsKey(kind, num)
+			if !e.straysIn(v, from, pages, numbers) {
+				return
+			}
+			from = after(pages)
 		}
-		from = after(pages)
 	}
 	e.straysIn(v, from, nil, numbers)
 }

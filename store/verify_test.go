@@ -24,6 +24,7 @@ type vault struct {
 	sealed []uint64 // segments with a table
 	merged uint64
 	loose  []uint64 // segments that stand in runs
+	shared uint64   // one in a shared table
 	x      *segments
 	seq    uint64 // of the batch before the newest, with an output
 
@@ -56,7 +57,7 @@ func newVault(t *testing.T) *vault {
 	for _, more := range []struct {
 		count int64
 		epoch int32
-	}{{130, 100}, {150, 101}, {10, 102}, {10, 102}, {30, 103}, {20, 104}} { // two for tables of their own
+	}{{130, 100}, {150, 101}, {40, 105}, {10, 102}, {10, 102}, {30, 103}, {20, 104}} { // two for tables of their own
 		accept(t, n, v.ids, more.count, more.epoch)
 		v.ids += more.count
 		require.NoError(t, s.queue.drain())
@@ -75,6 +76,7 @@ func newVault(t *testing.T) *vault {
 	}
 	require.Len(t, n.row.list, 2)
 	require.NoError(t, n.own())
+	require.Equal(t, 1, shareNow(t, n, 40))
 	n.index.relieve(1)
 	n.disown()
 	require.NoError(t, s.queue.drain())
@@ -84,6 +86,8 @@ func newVault(t *testing.T) *vault {
 		switch {
 		case g.merged():
 			v.merged = g.num
+		case g.shared:
+			v.shared = g.num
 		case g.table == nil:
 			v.loose = append(v.loose, g.num)
 		case g.uncatalogued:
@@ -94,6 +98,7 @@ func newVault(t *testing.T) *vault {
 	}
 	require.NotZero(t, v.ingested)
 	require.NotZero(t, v.merged)
+	require.NotZero(t, v.shared)
 	require.NotEmpty(t, v.sealed)
 	require.NotEmpty(t, v.loose)
 	_, err = s.Namespace("b", nil)
@@ -149,8 +154,15 @@ type planted struct {
 func none(*vault) int64                 { return -1 }
 func aSealed(v *vault) int64            { return int64(v.sealed[0]) }
 func theMerged(v *vault) int64          { return int64(v.merged) }
+func theShared(v *vault) int64          { return int64(v.shared) }
 func aLoose(v *vault) int64             { return int64(v.loose[0]) }
 func del(db *pebble.DB, k []byte) error { return db.Delete(k, pebble.Sync) }
+
+// ofShared returns the first key of a part of the shared table.
+func (v *vault) ofShared(part byte) []byte {
+	f := facts{num: v.shared, shared: true}
+	return f.key(nil, v.num, part, 0)
+}
 
 func page(v *vault, seg int64, p uint32) []byte {
 	return tableKey(nil, v.num, uint64(seg), partPage, p)
@@ -290,6 +302,35 @@ var damages = []planted{
 	{"run of a segment that has a table", func(t *testing.T, v *vault, db *pebble.DB) {
 		require.NoError(t, db.Set(runKey(v.num, v.sealed[0], 0), get(t, db, runKey(v.num, v.loose[0], 0)), pebble.Sync))
 	}, PartRun, aSealed, -1, false, false},
+	{"page of a shared table is gone", func(t *testing.T, v *vault, db *pebble.DB) {
+		require.NoError(t, del(db, v.ofShared(partPage)))
+	}, PartPage, theShared, 0, false, false},
+	{"page of a shared table ends early", func(t *testing.T, v *vault, db *pebble.DB) {
+		b := get(t, db, v.ofShared(partPage))
+		require.NoError(t, db.Set(v.ofShared(partPage), b[:len(b)-1], pebble.Sync))
+	}, PartPage, theShared, 0, false, false},
+	{"an offset in a shared table", func(t *testing.T, v *vault, db *pebble.DB) {
+		flip(t, db, v.ofShared(partPage), -1)
+	}, PartTable, theShared, -1, false, false},
+	{"filter of a shared table", func(t *testing.T, v *vault, db *pebble.DB) {
+		flip(t, db, v.ofShared(partFilter), 3)
+	}, PartFilter, theShared, -1, false, false},
+	{"filter of a shared table is gone", func(t *testing.T, v *vault, db *pebble.DB) {
+		require.NoError(t, del(db, v.ofShared(partFilter)))
+	}, PartFilter, theShared, -1, false, false},
+	{"shared table is gone", func(t *testing.T, v *vault, db *pebble.DB) {
+		k := v.ofShared(partPage)[:13]
+		require.NoError(t, db.DeleteRange(k, after(k), pebble.Sync))
+	}, PartPage, theShared, 0, false, false},
+	{"catalogue entry of a shared table is gone", func(t *testing.T, v *vault, db *pebble.DB) {
+		require.NoError(t, del(db, segKey(kindCat, v.num, v.shared)))
+	}, PartTable, theShared, -1, false, true},
+	{"catalogue entry of a shared table is another", func(t *testing.T, v *vault, db *pebble.DB) {
+		flip(t, db, segKey(kindCat, v.num, v.shared), 57)
+	}, PartTable, theShared, -1, false, true},
+	{"a run of a segment in a shared table", func(t *testing.T, v *vault, db *pebble.DB) {
+		require.NoError(t, db.Set(runKey(v.num, v.shared, 0), get(t, db, runKey(v.num, v.loose[0], 0)), pebble.Sync))
+	}, PartRun, theShared, -1, false, false},
 	{"a whole segment is gone", func(t *testing.T, v *vault, db *pebble.DB) {
 		for _, kind := range []byte{kindPage, kindCat} {
 			k := segKey(kind, v.num, v.sealed[0])

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/firstseen/firstseen/window"
 )
 
@@ -154,23 +152,22 @@ func (n *Namespace) find(id []byte) (f inquiry, err error) {
 	defer n.s.leave()
 	key := keyed(appendIdent(nil, id), n.s.secret)
 	var maybes []maybe
-	var it *pebble.Iterator
+	var q prober
+	defer func() { _ = guarded(func() error { q.close(); return nil }) }()
 	err = n.look(func(p *picture) error {
 		f, maybes = inquiry{picture: p, sweeps: p.index.sweeps}, maybes[:0]
 		if f.inMemory(key, &maybes); len(maybes) == 0 {
 			return nil
 		}
 		return n.s.fault.read("look an ID up", func() (err error) {
-			it, err = p.index.pages()
+			for i := 0; i < len(maybes) && err == nil; i++ {
+				_, err = q.over(p.index, maybes[i].g)
+			}
 			return err
 		})
 	})
-	if err != nil || it == nil {
-		return f, errors.Join(err, n.there())
-	}
-	err = n.s.fault.read("look an ID up", func() error { return f.inPages(it, key, maybes) })
-	if closed := guarded(it.Close); err == nil && closed != nil {
-		err = fmt.Errorf("store: look an ID up: %w", closed)
+	if err == nil && len(maybes) > 0 {
+		err = n.s.fault.read("look an ID up", func() error { return f.inPages(&q, key, maybes) })
 	}
 	return f, errors.Join(err, n.there())
 }
@@ -211,9 +208,13 @@ func (f *inquiry) hit(g *segment, m marker, id ident) {
 }
 
 // inPages reads the pages, newest first: a hit stands above the one in memory.
-func (f *inquiry) inPages(it *pebble.Iterator, id ident, maybes []maybe) error {
+func (f *inquiry) inPages(from *prober, id ident, maybes []maybe) error {
 	for i, q := range maybes {
 		f.read++
+		it, err := from.over(f.index, q.g)
+		if err != nil {
+			return err
+		}
 		m, ok, err := f.index.findIn(it, q.g, q.page, id)
 		if err != nil {
 			return err

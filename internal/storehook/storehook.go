@@ -13,6 +13,8 @@ type Hooks struct {
 	// closed one needs to be written as a table at once, MergeAbove how many
 	// segments there may be before neighbours are merged.
 	FullSegment, SmallSegment, MergeAbove int
+	// ShareLeast is how many markers a segment needs to go into a shared table.
+	ShareLeast int
 	// MemTable is how many bytes the storage engine gathers before it writes a
 	// table of its own.
 	MemTable int
