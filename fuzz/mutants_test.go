@@ -145,15 +145,15 @@ var mutants = []mutant{
 	{
 		name: "a merge keeps the older of two",
 		file: "store/merge.go",
-		old:  "		newest[string(e.text)] = i\n",
-		new:  "		if _, ok := newest[string(e.text)]; !ok {\n			newest[string(e.text)] = i\n		}\n",
+		old:  "			e.old = true\n",
+		new:  "			w.all[newer].old = true\n			w.newest[e.hash] = i\n",
 		pkg:  "store", run: "^(TestIndex_SegmentsAsAPlainMap|TestForget_.*|TestMerge_.*)$",
 	},
 	{
 		name: "a merge drops what hides an older one",
 		file: "store/merge.go",
-		old:  "!(all[i].gone && w.oldest)",
-		new:  "!all[i].gone",
+		old:  "!(e.gone && w.oldest)",
+		new:  "!e.gone",
 		pkg:  "store", run: "^TestForget_MergesHideWhatIsOlder$",
 	},
 	{

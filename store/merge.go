@@ -1,14 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/zeebo/xxh3"
 )
 
 const (
@@ -189,9 +192,13 @@ type merging struct {
 	s  *Store
 	ns uint32
 	*merge
-	in    []*input
-	page  uint32
-	block []byte
+	in   []*input
+	page uint32
+
+	// Of the page that is written; kept for the next one.
+	all            []mergedEntry
+	newest         map[xxh3.Uint128]int
+	content, block []byte
 }
 
 // input is a segment that is being merged, at its current page.
@@ -214,6 +221,7 @@ type mergedEntry struct {
 	bytes []byte // within content, or of a tombstone
 	page  uint32
 	gone  bool // forgotten: it only hides what is older
+	old   bool // a newer one of its ID is there
 }
 
 func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
@@ -223,7 +231,7 @@ func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
 	if n := len(m.sweeps); n > 0 {
 		f.ruled = m.sweeps[n-1].num
 	}
-	w := &merging{s: s, ns: ns, merge: m}
+	w := &merging{s: s, ns: ns, merge: m, newest: make(map[xxh3.Uint128]int)}
 	for _, g := range from {
 		w.in = append(w.in, &input{segment: g, at: g.pages, first: len(f.bases)})
 		f.bases = append(f.bases, g.bases...)
@@ -276,6 +284,7 @@ func (w *merging) step() (more bool, err error) {
 				return err
 			}
 			w.page++
+			runtime.Gosched() // batches come first
 		}
 		return nil
 	})
@@ -284,7 +293,7 @@ func (w *merging) step() (more bool, err error) {
 
 // writePage writes the next page.
 func (w *merging) writePage(its []*pebble.Iterator) error {
-	var all []mergedEntry
+	w.all = w.all[:0]
 	for i, in := range w.in {
 		if in.at != w.page>>in.shift {
 			if err := in.read(its[i], w); err != nil {
@@ -292,28 +301,42 @@ func (w *merging) writePage(its []*pebble.Iterator) error {
 			}
 		}
 		for ; in.next < len(in.entries) && in.entries[in.next].page == w.page; in.next++ {
-			all = append(all, in.entries[in.next])
+			w.all = append(w.all, in.entries[in.next])
 		}
 	}
-	newest := make(map[string]int, len(all))
-	for i, e := range all {
-		newest[string(e.text)] = i
-	}
-	var page []byte
-	for i := 0; i < len(all); {
-		base := all[i].base
+	w.findOld()
+	w.content = w.content[:0]
+	for all := w.all; len(all) > 0; {
+		base := all[0].base
 		w.block = w.block[:0]
-		for ; i < len(all) && all[i].base == base; i++ {
-			if newest[string(all[i].text)] == i && !(all[i].gone && w.oldest) {
-				w.block = append(w.block, all[i].bytes...)
-				w.add(all[i].hash, all[i].proof)
+		for ; len(all) > 0 && all[0].base == base; all = all[1:] {
+			if e := &all[0]; !e.old && !(e.gone && w.oldest) {
+				w.block = append(w.block, e.bytes...)
+				w.add(e.hash, e.proof)
 			}
 		}
 		if len(w.block) > 0 {
-			page = appendBlock(page, base, w.block)
+			w.content = appendBlock(w.content, base, w.block)
 		}
 	}
-	return w.writeKey(partPage, w.page, page)
+	return w.writeKey(partPage, w.page, w.content)
+}
+
+// findOld marks the entries of which a newer one of the same ID is in the page.
+func (w *merging) findOld() {
+	clear(w.newest)
+	for i := len(w.all) - 1; i >= 0; i-- {
+		e := &w.all[i]
+		same := func(newer mergedEntry) bool { return bytes.Equal(newer.text, e.text) }
+		switch newer, there := w.newest[e.hash]; {
+		case !there:
+			w.newest[e.hash] = i
+		case same(w.all[newer]):
+			e.old = true
+		default: // another ID of the same hash
+			e.old = slices.ContainsFunc(w.all[i+1:], same)
+		}
+	}
 }
 
 // read reads the input's page that output page w.page needs.
