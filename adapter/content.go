@@ -1,8 +1,10 @@
 package adapter
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -38,4 +40,23 @@ func (contentID) ID(rec *kgo.Record) (id []byte, missing string) {
 		digest.Write(part)
 	}
 	return digest.Sum(nil), ""
+}
+
+// orContent gives a record without an ID one of its content (MissingIDContent).
+type orContent struct{ Extractor }
+
+// contentKind begins the IDs that are made of a content beside those that messages
+// carry. It makes them longer than any ID that is stored as it is, and so of another
+// kind (R14): a message whose ID is the digest of another one's content is new.
+var contentKind = bytes.Repeat([]byte("content of a message without an ID; "), 8)
+
+func (x orContent) ID(rec *kgo.Record) (id []byte, missing string) {
+	if id, missing = x.Extractor.ID(rec); len(id) > 0 {
+		return id, ""
+	}
+	digest, without := contentID{}.ID(rec)
+	if without != "" {
+		return nil, missing + "; " + without
+	}
+	return append(slices.Clone(contentKind), digest...), ""
 }

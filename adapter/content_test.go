@@ -79,3 +79,40 @@ func TestContent_FindsCopies(t *testing.T) {
 		require.ErrorIs(t, w.run(), store.ErrSettings)
 	})
 }
+
+// A record without an ID has one of its content where that is asked for, beside
+// those that carry one, and never that of another message.
+func TestMissingIDContent(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.MissingID = MissingIDContent
+		send := func(value string, more ...string) {
+			w.kafka.Produce(t, &kgo.Record{Topic: topic, Key: []byte("anna"), Value: []byte(value),
+				Headers: headers(more...).Headers})
+		}
+		send("10")
+		send("10", "id", "p1")
+		send("10", "trace", "2")
+		send("20")
+		send("30", "id", "p1")
+		require.NoError(t, w.run())
+		require.EqualValues(t, 3, w.state(0, "n"))
+
+		digest, _ := Content().ID(&kgo.Record{Key: []byte("anna"), Value: []byte("10")})
+		send("40", "id", string(digest))
+		require.NoError(t, w.run())
+		require.EqualValues(t, 4, w.state(0, "n"))
+
+		w.opts.MissingID = MissingIDAccept // the policy changes, the IDs stay
+		send("10")
+		send("50", "id", "p1")
+		require.NoError(t, w.run())
+		require.EqualValues(t, 5, w.state(0, "n"))
+
+		w.opts.MissingID = MissingIDContent
+		w.kafka.Produce(t, &kgo.Record{Topic: topic})
+		err := w.run()
+		require.ErrorIs(t, err, ErrMissingID)
+		require.ErrorContains(t, err, `header "id"`)
+		require.ErrorContains(t, err, "key and value are null or empty")
+	})
+}

@@ -24,6 +24,7 @@ const (
 	MissingIDStop       MissingID = iota // Run returns a RecordError, the default
 	MissingIDAccept                      // the handler gets the record; it is not deduplicated
 	MissingIDDeadLetter                  // it goes to Options.DeadLetterTopic, unhandled
+	MissingIDContent                     // key and value are its ID: see Content, and what that costs
 )
 
 // Options of a Consumer. Brokers, Group, Topics and ID must be set.
@@ -113,7 +114,7 @@ type Options struct {
 	MaxUncommitted int
 
 	// MissingID is what happens to a record without an ID. Defaults to
-	// MissingIDStop.
+	// MissingIDStop. With MissingIDContent one that has no content either stops.
 	MissingID MissingID
 
 	// Observe hands every record to the handler, duplicates, too: they are decided
@@ -236,6 +237,9 @@ func (o *Options) withDefaults() Options {
 	if c.Window.IsZero() {
 		c.Window = window.Day
 	}
+	if c.MissingID == MissingIDContent && c.ID != nil {
+		c.ID = orContent{c.ID}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -267,8 +271,8 @@ func (o *Options) validate() error {
 	wrong(o.Concurrency < 0, "Concurrency is %d; give a positive number, or 0 for one at a time", o.Concurrency)
 	wrong(o.MaxPollRecords < 0, "MaxPollRecords is %d; give a positive number, or 0 for 500", o.MaxPollRecords)
 	wrong(o.ShutdownTimeout < 0, "ShutdownTimeout is %v; give a positive duration, or 0 for 30s", o.ShutdownTimeout)
-	wrong(o.MissingID > MissingIDDeadLetter,
-		"MissingID is %d; give MissingIDStop, MissingIDAccept or MissingIDDeadLetter", o.MissingID)
+	wrong(o.MissingID > MissingIDContent,
+		"MissingID is %d; give MissingIDStop, MissingIDAccept, MissingIDDeadLetter or MissingIDContent", o.MissingID)
 	wrong(o.MaxAttempts < 0, "MaxAttempts is %d; give a positive number, or 0 for the default", o.MaxAttempts)
 	wrong(o.MaxPending < 0, "MaxPending is %d; give a positive number, or 0 for 10,000", o.MaxPending)
 	wrong(o.OnFailure > FailureDeadLetter,

@@ -32,7 +32,8 @@ func (f *policyFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.start, "start", "earliest",
 		"where a new group begins: earliest, latest, or a time such as 2026-01-31T12:00:00Z")
 	flags.StringVar(&f.missingID, "missing-id", "stop",
-		"what happens to a record without an ID: stop, accept it without deduplication, or dead-letter")
+		"what happens to a record without an ID: stop, accept it without deduplication, dead-letter,\n"+
+			"or content: key and value are its ID")
 	flags.StringVar(&f.gap, "on-gap", "stop",
 		"what happens when retention deleted records before they were read: stop or jump")
 	flags.StringVar(&f.foreignOffset, "on-foreign-offset", "fail",
@@ -55,7 +56,7 @@ func (f *policyFlags) apply(o *adapter.Options) error {
 	o.DeadLetterTopic = f.deadLetters
 	return errors.Join(
 		f.applyStart(o),
-		choose("missing-id", f.missingID, &o.MissingID, "stop", "accept", "dead-letter"),
+		choose("missing-id", f.missingID, &o.MissingID, "stop", "accept", "dead-letter", "content"),
 		choose("on-gap", f.gap, &o.OnGap, "stop", "jump"),
 		choose("on-foreign-offset", f.foreignOffset, &o.OnForeignOffset, "fail", "honour", "ignore"),
 		choose("on-missing-offset", f.missingOffset, &o.OnMissingOffset, "stop", "resume"),
