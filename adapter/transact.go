@@ -136,7 +136,7 @@ func (s *session) transaction(due, parts []*partition) error {
 	if err := s.reached("added"); err != nil {
 		return err
 	}
-	if done, err := t.end(ctx); err != nil || !done {
+	if done, err := t.end(ctx, due); err != nil || !done {
 		putOffAll(due)
 		return s.undo(ctx, err)
 	}

@@ -180,12 +180,17 @@ func (t *transactions) begin(ctx context.Context) error {
 //
 // A client that had to load its ID anew since the beginning has aborted with that
 // what it had sent before: such a transaction is not whole.
-func (t *transactions) end(ctx context.Context) (done bool, err error) {
+func (t *transactions) end(ctx context.Context, due []*partition) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	number, epoch, err := t.cl.ProducerID(ctx)
 	if err != nil || number != t.number || epoch != t.epoch {
 		return false, nil
+	}
+	for _, p := range due {
+		if !t.knows(ctx, p.out.all()) {
+			return false, nil
+		}
 	}
 	err = t.cl.EndTransaction(ctx, kgo.TryCommit)
 	switch {

@@ -101,6 +101,28 @@ func (t *transactions) produce(ctx context.Context, outs []*output) (failed []*o
 	return failed
 }
 
+// knows waits until the client has the partitions of these outputs, which Kafka has
+// acknowledged, among those that it looks at when a transaction ends. It keeps a new
+// topic's aside while it hands over the records that waited for them, and a
+// transaction that is committed before it goes on has none that it knows of: kgo
+// 1.22.2 then aborts it and reports no error (EndTransaction). False is that it did
+// not come to that in time: the transaction must not be committed.
+func (t *transactions) knows(ctx context.Context, outs []*output) bool {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	for _, out := range outs {
+		for {
+			if leader, _, _ := t.cl.PartitionLeader(out.rec.Topic, out.rec.Partition); leader >= 0 {
+				break
+			}
+			if !wait(ctx, time.Millisecond) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // acks are what Kafka says of outputs.
 type acks struct {
 	mu   sync.Mutex // guards errs and open; held over no call
