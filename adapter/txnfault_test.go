@@ -157,7 +157,8 @@ func TestFault_E17_OlderTransactions(t *testing.T) {
 	}
 }
 
-// features sets features of the cluster, by name.
+// features sets features of the cluster, by name, to levels that are not above
+// what they are.
 func (w *world) features(levels map[string]int16) {
 	w.Helper()
 	for name, level := range levels {
