@@ -25,7 +25,7 @@ const stagedFormat = 1
 // Numbers are varints, the time is in Unix milliseconds. Topic and names have
 // their length in front; key and values their length plus one, 0 for null.
 func encodeOutput(r *kgo.Record) []byte {
-	b := append(make([]byte, 0, 64+len(r.Key)+len(r.Value)), stagedFormat)
+	b := append(make([]byte, 0, 32+len(r.Topic)+batchSize(r)), stagedFormat)
 	b = appendPart(b, r.Topic)
 	b = binary.AppendUvarint(b, uint64(r.Partition))
 	b = binary.AppendVarint(b, r.Timestamp.UnixMilli())

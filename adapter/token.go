@@ -3,7 +3,7 @@ package adapter
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 )
 
 // Token returns an idempotency token for calls to other systems: the same for
@@ -20,7 +20,8 @@ func Token(group, topic string, id []byte) string {
 // different for every other output of the group. index counts the outputs of
 // one record from 0.
 func outputID(group string, topicID [16]byte, partition int32, offset int64, index int) string {
-	b := appendPart([]byte("firstseen output 1\n"), group)
+	const format = "firstseen output 1\n"
+	b := appendPart(append(make([]byte, 0, 128), format...), group)
 	b = append(b, topicID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(partition))
 	b = binary.BigEndian.AppendUint64(b, uint64(offset))
@@ -40,5 +41,12 @@ func uuid(b []byte) string {
 	u := sha256.Sum256(b)
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
+	text := make([]byte, 0, 36)
+	for i, part := range [][]byte{u[0:4], u[4:6], u[6:8], u[8:10], u[10:16]} {
+		if i > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, part)
+	}
+	return string(text)
 }

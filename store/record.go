@@ -2,7 +2,7 @@ package store
 
 import (
 	"encoding/hex"
-	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -39,7 +39,9 @@ func (p Position) sameLog(q Position) bool {
 
 // String returns topic ID, partition and offset.
 func (p Position) String() string {
-	return fmt.Sprintf("%s/%d@%d", p.TopicID, p.Partition, p.Offset)
+	b := hex.AppendEncode(make([]byte, 0, 64), p.TopicID[:])
+	b = strconv.AppendInt(append(b, '/'), int64(p.Partition), 10)
+	return string(strconv.AppendInt(append(b, '@'), p.Offset, 10))
 }
 
 // Record is what is decided: an ID, a time and a place in a log.
