@@ -62,6 +62,9 @@ func (n *Namespace) loadBeside() error {
 	select {
 	case n.owner <- struct{}{}:
 		defer func() { <-n.owner }()
+		if err := n.there(); err != nil {
+			return err // there is nothing to be read
+		}
 		return n.load(false)
 	case <-read:
 		return nil
