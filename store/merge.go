@@ -241,6 +241,9 @@ func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
 	}
 	f.pages = pagesFor(f.live())
 	for _, in := range w.in {
+		f.pages = max(f.pages, in.pages) // one has more than it needs when much in it was forgotten
+	}
+	for _, in := range w.in {
 		for in.pages<<in.shift < f.pages {
 			in.shift++
 		}
