@@ -51,13 +51,13 @@ func (t *tableWriter) end() error {
 // failed gives the file up and returns err.
 func (t *tableWriter) failed(err error) error { return errors.Join(err, t.remove()) }
 
-// remove deletes the file.
+// remove deletes the file. What could not be written to it does not matter any
+// more.
 func (t *tableWriter) remove() error {
-	var err error
 	if t.w != nil {
-		err = t.close()
+		_ = t.close()
 	}
-	return errors.Join(err, t.s.fs.Remove(t.path))
+	return t.s.fs.Remove(t.path)
 }
 
 func (t *tableWriter) close() error {
