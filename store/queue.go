@@ -19,7 +19,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	jobs    []job
-	later   []func() error // runs when no job can
+	later   []func() error // removing what is dead
 	busy    bool
 	wake    chan struct{} // closed when a job comes
 	changed chan struct{} // closed when a job has ended
@@ -29,6 +29,10 @@ type queue struct {
 const (
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 30 * time.Second
+	// jobsPass is how many jobs at most pass what gives space back. A table that
+	// is waited for should not wait for many of those; but where the queue is
+	// never idle, space has to come back as well.
+	jobsPass = 2
 )
 
 func newQueue() *queue {
@@ -61,7 +65,7 @@ func (q *queue) signal(c *chan struct{}) {
 	*c = make(chan struct{})
 }
 
-// addLater adds a job that every other one passes: removing what is dead.
+// addLater adds a job that others pass: removing what is dead.
 func (q *queue) addLater(do func() error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -78,20 +82,21 @@ func (q *queue) state() (changed <-chan struct{}, failing error) {
 }
 
 // run works until stop closes. A job that is not done goes behind the others,
-// and so does one that failed; when all that are left have failed, it waits, and
-// what would give space back is done first.
+// and so does one that failed; when all that are left have failed, it waits. What
+// would give space back is done when no job can be, and from time to time.
 func (q *queue) run() {
 	defer close(q.done)
-	delay, failures, laterFailed := retryFirst, 0, false
+	delay, failures, laterFailed, passed := retryFirst, 0, false, 0
 	for {
 		q.mu.Lock()
 		failing := failures > 0 && failures >= len(q.jobs)
+		able := len(q.jobs) > 0 && !failing
 		var j job
 		switch {
-		case len(q.jobs) > 0 && !failing:
-			j, q.jobs = q.jobs[0], q.jobs[1:]
-		case len(q.later) > 0 && !laterFailed:
-			j, q.later = job{do: q.later[0], later: true}, q.later[1:]
+		case len(q.later) > 0 && !laterFailed && (!able || passed == jobsPass):
+			j, q.later, passed = job{do: q.later[0], later: true}, q.later[1:], 0
+		case able:
+			j, q.jobs, passed = q.jobs[0], q.jobs[1:], min(passed+1, jobsPass)
 		}
 		q.busy = j.do != nil
 		wake := q.wake
@@ -113,10 +118,12 @@ func (q *queue) run() {
 		err := j.do()
 		q.mu.Lock()
 		q.busy = false
+		more := errors.Is(err, errMore)
+		if more {
+			q.jobs = append(q.jobs, job{do: j.do})
+		}
 		switch {
-		case errors.Is(err, errMore):
-			q.jobs = append(q.jobs, j)
-		case err != nil:
+		case err != nil && !more:
 			q.failing = err
 			if j.later {
 				q.later, laterFailed = append(q.later, j.do), true
