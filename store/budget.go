@@ -30,7 +30,7 @@ func (s *Store) excised(ns uint32, seg uint64) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.gone = append(n.gone, seg)
+	n.leaving[seg] = true
 }
 
 // relieve keeps the budgets after a batch of n, whose owner calls it.

@@ -83,10 +83,13 @@ func (x *segments) unload() (freed int64, done bool) {
 	return freed, true
 }
 
-// release gives up kept segments, the oldest first. Only between batches.
+// release gives up kept segments, the oldest first. Only between batches. What the
+// queue has written while the namespace was somebody's is not adopted yet, and
+// nobody else may come to do it.
 func (x *segments) release(excess int64) int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.adoptTables()
 	for _, g := range x.list {
 		if excess <= 0 {
 			break

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -39,8 +40,8 @@ type Namespace struct {
 	picture atomic.Pointer[picture]
 
 	mu      sync.Mutex
-	gone    []uint64      // dead segments whose tables are gone
-	reading chan struct{} // closed when the markers were read; nil: nobody waits
+	leaving map[uint64]bool // dead segments whose tables are being removed; true: are gone
+	reading chan struct{}   // closed when the markers were read; nil: nobody waits
 }
 
 // Name returns the namespace's name.
@@ -212,11 +213,29 @@ func (n *Namespace) disown() {
 	n.s.leave()
 }
 
-// takeGone returns the dead segments whose tables are gone.
+// expel has the table of a dead segment removed. Dead records are read again with
+// the markers, which may be often where the budget is short: it is removed once.
+func (n *Namespace) expel(seg uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, known := n.leaving[seg]; !known {
+		n.leaving[seg] = false
+		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
+	}
+}
+
+// takeGone returns the dead segments whose tables are gone, in order. The batch
+// that asks takes their dead records away.
 func (n *Namespace) takeGone() []uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	g := n.gone
-	n.gone = nil
-	return g
+	var all []uint64
+	for seg, gone := range n.leaving {
+		if gone {
+			all = append(all, seg)
+			delete(n.leaving, seg)
+		}
+	}
+	slices.Sort(all)
+	return all
 }

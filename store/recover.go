@@ -77,7 +77,7 @@ func (n *Namespace) load(writes bool) error {
 	n.show()
 	n.s.makeRoom(n, writes)
 	for _, seg := range l.dead {
-		n.s.queue.addLater(n.s.exciseJob(n.num, seg))
+		n.expel(seg)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (l *loader) load() (*segments, error) {
 	}
 	x := &segments{
 		s: n.s, ns: n.num, rules: n.rules, buckets: n.rules.w.Buckets(n.opts.BucketWidth),
-		count: n.head.next, excised: n.takeGone,
+		count: n.head.next, expel: n.expel, excised: n.takeGone,
 	}
 	sweeps, err := n.loadSweeps()
 	if err != nil {

@@ -146,7 +146,7 @@ func (s *Store) newNamespace(name string, value []byte) (*Namespace, error) {
 	}
 	n := &Namespace{
 		s: s, name: name, num: num, opts: o, rules: o.rules(),
-		owner: make(chan struct{}, 1),
+		owner: make(chan struct{}, 1), leaving: map[uint64]bool{},
 	}
 	if err := errors.Join(n.loadHead(value), n.loadAges()); err != nil {
 		return nil, err

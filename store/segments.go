@@ -49,8 +49,9 @@ type segments struct {
 
 	batch batchIndex
 
-	// excised returns the dead segments whose tables are gone since it was last
-	// asked.
+	// expel has the table of a dead segment removed; excised returns those whose
+	// tables are gone since it was last asked.
+	expel   func(seg uint64)
 	excised func() []uint64
 }
 
@@ -94,11 +95,16 @@ func (x *segments) begin(durable clock, brings bool) error {
 func (x *segments) adopt() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	x.adoptTables()
+	x.recount()
+}
+
+// adoptTables is adopt with mu held, but for the budgets.
+func (x *segments) adoptTables() {
 	for _, g := range x.list {
 		g.adopt()
 	}
 	x.adoptMerges()
-	x.recount()
 }
 
 // backlog waits until few enough segments wait for their table, and while there
@@ -354,7 +360,7 @@ func (x *segments) committed() {
 func (x *segments) bury(g *segment) {
 	g.dead.Store(true)
 	if !g.shared && (g.queued || g.table != nil) {
-		x.s.queue.addLater(x.s.exciseJob(x.ns, g.num))
+		x.expel(g.num)
 	}
 	for _, old := range g.replaces {
 		x.bury(old)
