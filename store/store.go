@@ -316,7 +316,7 @@ func (s *Store) openDB(there bool) error {
 		s.lock = nil // leaked with the database that never opened
 	}
 	for _, world := range []error{
-		nil, ErrPoisoned, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
+		nil, ErrPoisoned, ErrCorrupt, fs.ErrPermission, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT,
 		syscall.EMFILE, syscall.ENFILE, syscall.EIO,
 	} {
 		if errors.Is(err, world) {

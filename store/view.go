@@ -95,10 +95,11 @@ func (s *Store) scan(prefix []byte, fn func(key, value []byte) error) error {
 				err = fn(it.Key(), v)
 			}
 			if err != nil {
-				return errors.Join(err, it.Close())
+				_ = it.Close() // it says the same, if anything
+				return err
 			}
 		}
-		return errors.Join(it.Error(), it.Close())
+		return it.Close() // with the error that ended the loop
 	})
 }
 

@@ -19,8 +19,9 @@
 //	firstseen delete    delete a namespace
 //	firstseen leave     take a store out of its consumer group for good
 //
-// The second group changes nothing. Both need a store that nobody has open: what
-// runs is asked by its own program, through package store.
+// The second group changes nothing. A running relay answers stat itself; otherwise
+// a store that is looked into, kept or changed is one that nobody has open: what runs
+// is asked by its own program, through package store.
 //
 // It exits with 0 when it is done, 1 when it failed, 2 for a command line that
 // is wrong, 3 when the store is locked or damaged, 4 when Kafka is away or
@@ -34,6 +35,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -87,7 +89,7 @@ func newRoot() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{plainly(err)} })
 	root.SetVersionTemplate("firstseen {{.Version}}\n")
 	for _, g := range []struct {
 		title string
@@ -109,6 +111,16 @@ func newRoot() *cobra.Command {
 		cmd.Args, cmd.DisableFlagsInUseLine = noArguments, true
 	}
 	return root
+}
+
+// plainly says of a value that should be a number what it should be, in place of
+// which function could not read it.
+func plainly(err error) error {
+	if errors.Is(err, strconv.ErrSyntax) || errors.Is(err, strconv.ErrRange) {
+		what, _, _ := strings.Cut(err.Error(), ": strconv.")
+		return fmt.Errorf("%s; give whole numbers", what)
+	}
+	return err
 }
 
 func noArguments(_ *cobra.Command, args []string) error {
