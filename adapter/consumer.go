@@ -214,9 +214,14 @@ type again struct{ err error }
 func (a *again) Error() string { return a.err.Error() }
 func (a *again) Unwrap() error { return a.err }
 
-// startTimeout is how long Run waits for a broker to answer at its start, and
-// how long a topic may be missing while it runs.
-const startTimeout = 30 * time.Second
+const (
+	// startTimeout is how long Run waits for a broker to answer at its start, and
+	// how long a topic may be missing while it runs.
+	startTimeout = 30 * time.Second
+	// topicPatience is how long a topic may be missing at the start: a broker may
+	// not have heard yet of one that was just created.
+	topicPatience = 5 * time.Second
+)
 
 // reach waits for the brokers and checks the topics. It returns where Run ends
 // when it is to run until the end: the last stable offsets.
@@ -224,6 +229,7 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	err = c.withAdmin(within, func(a admin) error {
+		begun := time.Now()
 		for failures := 0; ; failures++ {
 			err := a.checkTopics(within, c.opts.allTopics())
 			for _, topic := range c.opts.asideTopics() {
@@ -237,8 +243,11 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 			if err == nil && c.opts.UntilEnd {
 				until, err = a.stableEnds(within, c.opts.Topics)
 			}
-			if err == nil || !passes(err) {
+			if err == nil || !passes(err) || errors.Is(err, ErrNoTopicID) {
 				return err
+			}
+			if errors.Is(err, ErrUnknownTopic) && time.Since(begun) > topicPatience {
+				return err // brokers answer, and that is their answer
 			}
 			if !wait(within, backOff(failures)) {
 				return fmt.Errorf("%w at %s within %v: %w; "+

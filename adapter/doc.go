@@ -44,6 +44,20 @@
 // change, or exactly once in transactions (below), and calls to other systems are repeated only when the process dies
 // between the call and (1), or the batch fails there.
 //
+// # State
+//
+// What a handler keeps with its Tx is the state of the partition, in the store's
+// namespace of group, topic and partition: "billing/payments/3" (a "%" or "/" in a
+// name is written "%25" or "%2F"). Anybody in the program reads it, beside the
+// consumer, by Store.Namespace with nil options and Namespace.View. Two things to
+// know:
+//
+//   - Namespace makes what there is not. Ask for names that Store.Namespaces has, or
+//     settings may stand that are not the consumer's.
+//   - Each partition has keys of its own. What is kept under the record's key is in
+//     one of them, as long as the topic has as many partitions as before. When another
+//     instance takes a partition over, its state stays here as it was then.
+//
 // # Failures
 //
 // A handler that fails is called again, with back-off, inside the time of the

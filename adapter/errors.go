@@ -9,8 +9,9 @@ import (
 // (R11), such as ErrGap, stand beside it; those of the store, such as
 // store.ErrPoisoned, come through as they are.
 var (
-	// ErrBrokersAway is returned by Run when no broker answers at its start.
-	// Later outages are ridden out.
+	// ErrBrokersAway is returned by Run when no broker answers for 30 s at its
+	// start, and by Redrive and Leave when none does. Later outages of a Run are
+	// ridden out.
 	ErrBrokersAway = errors.New("adapter: no broker answers")
 
 	// ErrCommitRefused is returned by Run when Kafka refuses an offset for a

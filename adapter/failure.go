@@ -51,7 +51,7 @@ func (p *partition) fateOf(gone *failed) fate {
 	case kind == outcomeDiscard:
 		return fateDiscard
 	case p.repeating && !gone.missing:
-		gone.err = errors.Join(errHandledAgain, gone.err)
+		gone.err = fmt.Errorf("%w: %w", errHandledAgain, gone.err)
 		return fateStop
 	case kind == outcomeDeadLetter, gone.missing && o.MissingID == MissingIDDeadLetter,
 		!gone.missing && o.OnFailure == FailureDeadLetter:
@@ -157,7 +157,7 @@ func (p *partition) deadLetter(
 	b *store.Batch, gone failed, count *tally,
 ) (staged []*kgo.Record, done bool, err error) {
 	if p.s.c.opts.DeadLetterTopic == "" {
-		p.stop(gone.it.rec, errors.Join(gone.err, ErrNoDeadLetterTopic))
+		p.stop(gone.it.rec, fmt.Errorf("%w: %w", gone.err, ErrNoDeadLetterTopic))
 		return nil, false, nil
 	}
 	var refused error
@@ -187,7 +187,7 @@ func (p *partition) notStaged(gone failed, refused error) error {
 		// The brokers do not answer. A new session begins with the record.
 		p.stopped = &again{refused}
 	default:
-		p.stop(gone.it.rec, errors.Join(gone.err, refused))
+		p.stop(gone.it.rec, fmt.Errorf("%w: %w", gone.err, refused))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,13 +131,39 @@ func TestRun_BrokersAway(t *testing.T) {
 	})
 }
 
+// A topic that there is not is named, soon: the brokers are not away.
 func TestRun_UnknownTopic(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.opts.Topics = []string{topic, "nowhere", "nothing"}
-		err := w.run()
-		require.ErrorIs(t, err, ErrUnknownTopic)
-		require.ErrorContains(t, err, "nowhere")
-		require.ErrorContains(t, err, "nothing")
+		for _, change := range []func(*Options){
+			func(o *Options) { o.Topics = []string{topic, "nowhere", "nothing"} },
+			func(o *Options) { o.DeadLetterTopic = "nowhere" },
+			func(o *Options) { o.DuplicatesTopic = "nowhere" },
+		} {
+			given := w.opts
+			change(&w.opts)
+			begun := time.Now()
+			err := w.run()
+			require.ErrorIs(t, err, ErrUnknownTopic)
+			require.NotErrorIs(t, err, ErrBrokersAway)
+			require.ErrorContains(t, err, `"nowhere"; create it, or correct its name`)
+			require.Equal(t, len(w.opts.Topics) > 1, strings.Contains(err.Error(), "nothing"))
+			require.Less(t, time.Since(begun), startTimeout/2, "a pause may follow topicPatience")
+			w.opts = given
+		}
+	})
+}
+
+// A topic that a broker has not heard of yet is waited for.
+func TestRun_TopicIsNew(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.opts.Topics = []string{"new"}
+		_, stop := w.start(w.calls.handle)
+		time.Sleep(time.Second)
+		_, err := kadm.NewClient(w.kafka.Client(t)).CreateTopic(t.Context(), 1, 1, nil, "new")
+		require.NoError(t, err)
+		w.kafka.Produce(t, &kgo.Record{Topic: "new", Headers: []kgo.RecordHeader{{Key: "id", Value: []byte("a")}}})
+		w.until(func() bool { return len(w.calls.count()) == 1 })
+		require.NoError(t, stop())
 	})
 }
 

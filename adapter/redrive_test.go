@@ -166,6 +166,12 @@ func TestRedrive_Refuses(t *testing.T) {
 		require.ErrorIs(t, err, ErrUnknownTopic)
 		_, err = Redrive(t.Context(), &RedriveConfig{DeadLetterTopic: deadTopic})
 		require.ErrorContains(t, err, "Brokers")
+		away := &RedriveConfig{
+			Brokers: []string{"localhost:9999"}, Client: w.kafka.DialOptions(), DeadLetterTopic: deadTopic,
+		}
+		_, err = Redrive(t.Context(), away)
+		require.ErrorIs(t, err, ErrBrokersAway)
+		require.ErrorContains(t, err, "check the addresses")
 		w.dies()
 		w.kafka.Produce(t, &kgo.Record{Topic: deadTopic, Partition: 0, Value: []byte("stray")})
 		_, err = w.redrive("")

@@ -53,7 +53,12 @@ func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) 
 	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second), kgo.MaxDecompressBatchBytes(mostDecompressed)},
 		config.Client...)
 	opts = append(opts, kgo.SeedBrokers(config.Brokers...))
-	if err := r.until(ctx, opts); err != nil || r.done() {
+	err = r.until(ctx, opts)
+	if away := (*again)(nil); errors.As(err, &away) {
+		return 0, fmt.Errorf("%w: redrive of %q: %w; check the addresses, the settings of TLS and SASL, "+
+			"and that Kafka runs", ErrBrokersAway, r.topic, err)
+	}
+	if err != nil || r.done() {
 		return 0, err
 	}
 	r.session, err = kgo.NewGroupTransactSession(append(opts,
