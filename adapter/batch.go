@@ -35,20 +35,25 @@ type BatchHandler func(ctx context.Context, tx *BatchTx, recs []*Record) error
 // NewBatch returns a Consumer as New does, with a handler of whole batches.
 // Options.Concurrency is not for it: its records are handled together.
 func NewBatch(st *store.Store, h BatchHandler, opts *Options) (*Consumer, error) {
-	var wrong error
-	if h == nil {
-		wrong = errors.New("adapter: the handler is nil; give one")
-	}
 	o := opts.withDefaults()
-	if o.Concurrency > 1 {
-		wrong = errors.Join(wrong, fmt.Errorf("adapter: Concurrency is %d; leave it out: "+
-			"a batch is handled in one call", o.Concurrency))
-	}
-	c, err := newConsumer(st, o, wrong)
+	c, err := newConsumer(st, o, h.check(&o))
 	if err == nil {
 		c.batch = h
 	}
 	return c, err
+}
+
+// check returns everything that is wrong with a batch handler and its options.
+func (h BatchHandler) check(o *Options) error {
+	var wrong []error
+	if h == nil {
+		wrong = append(wrong, errors.New("adapter: the handler is nil; give one"))
+	}
+	if o.Concurrency > 1 {
+		wrong = append(wrong, fmt.Errorf("adapter: Concurrency is %d; leave it out: "+
+			"a batch is handled in one call", o.Concurrency))
+	}
+	return errors.Join(wrong...)
 }
 
 // BatchTx is what a BatchHandler changes, all of it in the batch of its records:

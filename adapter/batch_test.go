@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,12 +19,15 @@ import (
 // sink is a batch handler that notes what each call brought, counts in the state
 // and produces one output a record, and only then fails.
 type sink struct {
+	mu    sync.Mutex
 	calls [][]string // that succeeded, and how many failed
 	fails int
 	fail  func(ids []string) error
 }
 
 func (s *sink) handle(_ context.Context, tx *BatchTx, recs []*Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var got []string
 	for _, rec := range recs {
 		got = append(got, string(rec.ID))
@@ -89,6 +93,22 @@ func TestNewBatch_OneCallAPoll(t *testing.T) {
 			require.True(t, ok)
 			require.Equal(t, []int64{0, 1, 3, 5, 7}[i], at.Offset)
 		}
+	})
+}
+
+// A pinned consumer takes a handler of batches, too.
+func TestNewBatch_Pinned(t *testing.T) {
+	inPinnedWorld(t, 2, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.produce(0, "a", "b", "a")
+		s := new(sink)
+		w.inBatches(s.handle)
+		w.produce(1, "c")
+		w.produce(0, "b", "d")
+		c := w.inBatches(s.handle)
+		require.ElementsMatch(t, [][]string{{"a", "b"}, {"c"}, {"d"}}, s.calls)
+		require.Equal(t, []int64{5, 1}, []int64{w.committedAt(0), w.committedAt(1)})
+		require.Equal(t, []uint64{2, 1}, []uint64{c.Stats().New, c.Stats().Duplicates})
 	})
 }
 

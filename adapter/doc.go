@@ -281,5 +281,5 @@
 // became a dead letter: a copy of it is then a duplicate. A batch of records that
 // unpacks to more than a megabyte is held whole while it is restored. One Consumer
 // serves a group best. Copies in different partitions are not seen together, but by
-// a Repartition, which takes no BatchHandler.
+// a Repartition.
 package adapter

@@ -56,3 +56,28 @@ func ExampleRepartition() {
 	// payment-1: 100
 	// <nil> 1 1
 }
+
+// The same for a database that takes the rows of a batch in one go.
+func ExampleNewBatchRepartition() {
+	kafka := kfake.MustCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "payments"), kfake.SeedTopics(4, "by-id"))
+	defer kafka.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	send(ctx, kafka.ListenAddrs(), "10", "20", "30")
+
+	st, err := store.Open("", &store.Options{InMemory: true})
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = st.Close() }()
+	r, err := adapter.NewBatchRepartition(st, insert, &adapter.Options{
+		Brokers: kafka.ListenAddrs(), Group: "billing", Topics: []string{"payments"}, ID: adapter.Key(),
+		Transactional: true, UntilEnd: true, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	}, "by-id", 4)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Run(ctx), r.Stats().New)
+	// Output:
+	// <nil> 3
+}

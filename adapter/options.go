@@ -150,7 +150,8 @@ type Options struct {
 	// one instance a disk, and no rebalance ever. The group only keeps the offsets,
 	// and has no members. When another instance commits for such a partition, Run
 	// ends with ErrPinnedTwice: each of both may have handled what came since its
-	// last commit. Empty: the partitions are assigned by the group.
+	// last commit. It is not for a Repartition. Empty: the partitions are assigned by
+	// the group.
 	Pinned map[string][]int32
 
 	// Pure says that the state is a pure function of the records: the handler reads

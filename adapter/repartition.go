@@ -51,18 +51,42 @@ const GroupSuffix = "-repartitioned"
 // partitions of the topic between; Pinned is not for it. It starts nothing. The
 // error names everything that is wrong.
 func NewRepartition(st *store.Store, h Handler, opts *Options, topic string, partitions int32) (*Repartition, error) {
-	var wrong []error
+	var wrong error
 	var outputs []string
 	if h == nil {
-		wrong = append(wrong, errors.New("adapter: the handler is nil; give one, or Forward"))
+		wrong = errors.New("adapter: the handler is nil; give one, or Forward")
 	} else if to, ok := forwardTopic(h); ok {
 		outputs = append(outputs, to)
 	}
+	r, err := newRepartition(st, opts.withDefaults(), topic, partitions, wrong, outputs...)
+	if err == nil {
+		r.then.handler = r.meet(h)
+	}
+	return r, err
+}
+
+// NewBatchRepartition returns a Repartition as NewRepartition does, with a handler of
+// whole batches, see NewBatch: those of a partition of the topic between.
+func NewBatchRepartition(
+	st *store.Store, h BatchHandler, opts *Options, topic string, partitions int32,
+) (*Repartition, error) {
+	o := opts.withDefaults()
+	r, err := newRepartition(st, o, topic, partitions, h.check(&o))
+	if err == nil {
+		r.then.batch = r.meetAll(h)
+	}
+	return r, err
+}
+
+// newRepartition returns a Repartition without a handler, or everything that is wrong.
+func newRepartition(
+	st *store.Store, o Options, topic string, partitions int32, handler error, outputs ...string,
+) (*Repartition, error) {
+	wrong := []error{handler}
 	if topic == "" || partitions < 1 {
 		wrong = append(wrong, fmt.Errorf("adapter: a repartition goes by way of topic %q with %d partitions; "+
 			"name a topic, and give at least one partition", topic, partitions))
 	}
-	o := opts.withDefaults()
 	if o.pinned() {
 		wrong = append(wrong, errors.New("adapter: Pinned is not for a Repartition, whose second stage has other "+
 			"partitions; leave it out"))
@@ -86,7 +110,6 @@ func NewRepartition(st *store.Store, h Handler, opts *Options, topic string, par
 		return nil, err
 	}
 	r.first.handler, r.first.ready = r.spread, r.ready
-	r.then.handler = r.meet(h)
 	return r, nil
 }
 
@@ -224,13 +247,35 @@ func (r *Repartition) spread(_ context.Context, tx *Tx, rec *Record) error {
 // meet makes the handler of the second stage of the user's.
 func (r *Repartition) meet(h Handler) Handler {
 	return func(ctx context.Context, tx *Tx, rec *Record) error {
-		if at := rec.Partition; len(rec.ID) > 0 && at != r.place(rec.ID) {
-			return Stop(fmt.Errorf("%w: partition %d of %d is that of its ID; take a new topic between if the "+
-				"number has changed, and write nothing else to it", ErrScattered, r.place(rec.ID), r.partitions))
+		if err := r.belongs(rec); err != nil {
+			return Stop(err)
 		}
 		rec.Record = asItWas(rec.Record)
 		return h(ctx, tx, rec)
 	}
+}
+
+// meetAll is meet for a handler of whole batches.
+func (r *Repartition) meetAll(h BatchHandler) BatchHandler {
+	return func(ctx context.Context, tx *BatchTx, recs []*Record) error {
+		for _, rec := range recs {
+			if err := r.belongs(rec); err != nil {
+				return Stop(fmt.Errorf("the record at %d: %w", rec.Offset, err))
+			}
+			rec.Record = asItWas(rec.Record)
+		}
+		return h(ctx, tx, recs)
+	}
+}
+
+// belongs returns an error for a record that stands in another partition than that of
+// its ID.
+func (r *Repartition) belongs(rec *Record) error {
+	if len(rec.ID) == 0 || rec.Partition == r.place(rec.ID) {
+		return nil
+	}
+	return fmt.Errorf("%w: partition %d of %d is that of its ID; take a new topic between if the "+
+		"number has changed, and write nothing else to it", ErrScattered, r.place(rec.ID), r.partitions)
 }
 
 // asItWas returns a record of the topic between with the headers and the time that

@@ -369,6 +369,43 @@ func TestRepartition_OneStageStops(t *testing.T) {
 	})
 }
 
+// D02: a handler of whole batches gets one copy of each, as it was before the first
+// stage; one that is not where it belongs stops it.
+func TestFault_D02_BatchRepartition(t *testing.T) {
+	apart(t, func(t *testing.T, w *world) {
+		w.scatter(ids("a", 20))
+		s := new(sink)
+		batches := func() *Repartition {
+			r, err := NewBatchRepartition(w.st, func(ctx context.Context, tx *BatchTx, recs []*Record) error {
+				for _, rec := range recs {
+					if len(rec.Headers) != 1 {
+						return fmt.Errorf("headers are not as they were: %v", rec.Headers)
+					}
+				}
+				return s.handle(ctx, tx, recs)
+			}, &w.opts, betweenTopic, places)
+			require.NoError(t, err)
+			return r
+		}
+		r := batches()
+		require.NoError(t, r.Run(t.Context()))
+		require.Equal(t, []uint64{20, 100}, []uint64{r.Stats().New, r.Stats().Duplicates})
+		once := make(map[string]int)
+		for _, id := range ids("v-a", 20) {
+			once[id] = 1
+		}
+		require.Equal(t, once, w.outputs(outTopic))
+
+		stray := record((r.place([]byte("b"))+1)%places, "b")
+		stray.Topic = betweenTopic
+		w.kafka.Produce(t, stray)
+		err := batches().Run(t.Context())
+		require.ErrorIs(t, err, ErrScattered)
+		require.ErrorContains(t, err, "the record at")
+		require.Equal(t, once, w.outputs(outTopic))
+	})
+}
+
 func TestNewRepartition_Wrong(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.opts.ID, w.opts.Pinned = nil, map[string][]int32{topic: {0}}
@@ -379,7 +416,15 @@ func TestNewRepartition_Wrong(t *testing.T) {
 		} {
 			require.ErrorContains(t, err, want)
 		}
-		w.opts.ID, w.opts.Pinned = Key(), nil
+		w.opts.Concurrency = 2
+		_, err = NewBatchRepartition(w.st, nil, &w.opts, "", 0)
+		for _, want := range []string{
+			"the handler is nil", "Concurrency is 2", `by way of topic "" with 0 partitions`,
+			"Pinned is not for a Repartition", "no ID extractor is set",
+		} {
+			require.ErrorContains(t, err, want)
+		}
+		w.opts.ID, w.opts.Pinned, w.opts.Concurrency = Key(), nil, 0
 		_, err = NewRepartition(nil, shout, &w.opts, betweenTopic, 1)
 		require.ErrorContains(t, err, "the store is nil")
 		w.opts.Standby = map[string][]int32{topic: {0}}
