@@ -43,6 +43,13 @@ func (s *session) onAssigned(
 		return nil, err
 	}
 	parts, starts, err := s.assign(ctx, assigned)
+	if err != nil || ctx.Err() != nil { // they are not the session's, and nothing is said of them
+		for _, p := range parts {
+			if p.paused != nil {
+				s.unpause(p)
+			}
+		}
+	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -108,7 +115,7 @@ func (s *session) assign(
 		starts[p.topic][p.number] = kgo.NewOffset().At(plans[i].Offset).WithEpoch(plans[i].Epoch)
 	}
 	if err := s.beginRestores(ctx, parts, plans); err != nil {
-		return nil, nil, err
+		return flow, nil, err
 	}
 	return flow, starts, nil
 }

@@ -107,6 +107,7 @@ func (s *session) run(ctx context.Context) error {
 	watch.Wait()
 	s.endRestores(nil)
 	cl.CloseAllowingRebalance()
+	s.endRestores(nil) // those that an assignment began meanwhile
 	s.forget(s.assigned())
 	s.closeSource()
 	if err := s.over(); !errors.Is(err, errDone) {
