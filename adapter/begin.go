@@ -177,6 +177,7 @@ func (p *partition) ready(plan Plan, stored []*output) error {
 		return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
 	}
 	p.next, p.fetch, p.known = status.Position, plan.Offset, p.knownOffset(status.Position)
+	p.at.Store(p.next.Offset)
 	p.batch, p.grown = status.Sequence, p.s.c.firstBatch
 	p.out = p.s.box(topicPartition{p.topic, p.number}, p.log)
 	p.out.reset(stored)

@@ -42,21 +42,41 @@ func damageOf(err error) error {
 	return &damage{err}
 }
 
-// damaged returns why the session ends of which a poll brought damage. The records
-// before it came with it: they are done by now, and nothing behind it was read.
+// damaged returns why the session ends of which a poll brought damage. With the damage
+// come records before it, and not always all of them: then the client has the others,
+// and the next poll brings them, and the damage once more.
 func (s *session) damaged(polled kgo.Fetches) error {
 	var errs []error
-	polled.EachError(func(topic string, number int32, err error) {
-		if err = damageOf(err); err == nil {
+	polled.EachPartition(func(fp kgo.FetchTopicPartition) {
+		err := damageOf(fp.Err)
+		if err == nil {
 			return
 		}
-		what := fmt.Sprintf("%s/%d", topic, number)
+		what := fmt.Sprintf("%s/%d", fp.Topic, fp.Partition)
 		s.mu.Lock()
-		if p := s.parts[topicPartition{topic, number}]; p != nil {
+		p := s.parts[topicPartition{fp.Topic, fp.Partition}]
+		s.mu.Unlock()
+		switch {
+		case p == nil:
+		case len(fp.Records) > 0 && s.openSource() == nil && s.reader(p).brings(s.work, p.next.Offset):
+			return
+		default:
 			what = fmt.Sprintf("%s from offset %d on", what, p.next.Offset)
 		}
-		s.mu.Unlock()
 		errs = append(errs, fmt.Errorf("%w: %s: %w; %s", ErrConsumeRefused, what, err, wayOut(err)))
 	})
 	return errors.Join(errs...)
+}
+
+// brings tells whether a record stands at an offset or behind it, before any damage.
+func (r *reader) brings(ctx context.Context, from int64) bool {
+	ctx, cancel := context.WithTimeout(ctx, sendPatience)
+	defer cancel()
+	for {
+		recs, next, _, err := r.ask(ctx, from)
+		if err != nil || len(recs) > 0 || next <= from {
+			return err == nil && len(recs) > 0
+		}
+		from = next
+	}
 }

@@ -109,6 +109,22 @@ func TestFault_E21_DamagedBatch(t *testing.T) {
 	}
 }
 
+// E21: what stands before the damage is handled by the same Run, also where it comes
+// in several polls; the client would go on behind a head that it does not know.
+func TestFault_E21_PollsBeforeTheDamage(t *testing.T) {
+	for _, at := range []int{4, -52} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.opts.MaxPollRecords = 1
+			w.damage(at)
+			for _, id := range []string{"a", "b", "bad", "c"} {
+				w.produce(0, id)
+			}
+			w.refusesToRead()
+			require.EqualValues(t, 2, w.committedAt(0))
+		})
+	}
+}
+
 // E21: damage that a restore meets, or the look at the last record, ends Run alike;
 // nothing is taken for handled that was not, or the other way round.
 func TestFault_E21_DamageBesideTheGroup(t *testing.T) {

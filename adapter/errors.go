@@ -21,7 +21,7 @@ var (
 
 	// ErrConsumeRefused is returned by Run when Kafka refuses the group or a
 	// fetch for a reason that does not end by itself, such as a missing
-	// permission or a damaged batch.
+	// permission or a damaged batch; and by Redrive for a damaged batch.
 	ErrConsumeRefused = errors.New("adapter: kafka refuses to be read")
 
 	// ErrHandlerHangs is returned by Run when it ends and leaves a handler behind

@@ -25,6 +25,7 @@ type partition struct {
 	kept   note   // what is kept with the position
 
 	next  store.Position // L, as it is durable
+	at    atomic.Int64   // its offset, for who looks from beside
 	fetch int64          // where the next fetch begins: as the plan set it, or the last poll left it
 	end   int64          // the end of the log, as far as is known
 
@@ -194,6 +195,7 @@ func (p *partition) durable(next store.Position, staged []*output) {
 	p.noted = p.committed.Tag != ""
 	p.unsure = p.unsure && !p.noted
 	p.next = next
+	p.at.Store(next.Offset)
 	if status, err := p.ns.Status(); err == nil {
 		p.batch = status.Sequence
 	}

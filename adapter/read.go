@@ -33,8 +33,18 @@ func (p *partition) read(ctx context.Context, from int64) ([]*kgo.Record, int64,
 	return recs, next, nil
 }
 
-// fetch asks the leader once.
+// fetch asks the leader; and again, a few times, where its answer says that the log
+// is damaged there.
 func (r *reader) fetch(ctx context.Context, from int64) (recs []*kgo.Record, next int64, bytes int, err error) {
+	for tries := 1; ; tries++ {
+		recs, next, bytes, err = r.fetchOnce(ctx, from)
+		if !isWithheld(err) || tries == withheldTries || !wait(ctx, withheldPause) {
+			return recs, next, bytes, err
+		}
+	}
+}
+
+func (r *reader) fetchOnce(ctx context.Context, from int64) (recs []*kgo.Record, next int64, bytes int, err error) {
 	part := kmsg.NewFetchRequestTopicPartition()
 	part.Partition, part.FetchOffset, part.PartitionMaxBytes = r.number, from, r.most
 	topic := kmsg.NewFetchRequestTopic()
@@ -56,10 +66,14 @@ func (r *reader) fetch(ctx context.Context, from int64) (recs []*kgo.Record, nex
 		return nil, from, 0, nil
 	}
 	raw := &resp.Topics[0].Partitions[0]
+	r.stable = raw.LastStableOffset
 	raw.RecordBatches = r.trim(raw.RecordBatches)
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: from, Topic: r.topic, Partition: r.number, IsolationLevel: kgo.ReadCommitted(),
 	}, raw, r.cl.OptValue(kgo.WithDecompressor).(kgo.Decompressor), nil)
+	if err := withheldOf(raw, &fetched, next > from); err != nil {
+		return nil, 0, 0, &damage{fmt.Errorf("%s/%d from offset %d on: %w", r.topic, r.number, from, err)}
+	}
 	if damageOf(fetched.Err) != nil {
 		n := len(fetched.Records)
 		if n == 0 {
@@ -86,6 +100,9 @@ func (p *partition) atEnd(quiet bool) bool {
 	}
 	for log := p.s.reader(p); quiet && at < until; {
 		recs, next, _, err := log.ask(p.s.poll, at)
+		if isDamage(err) {
+			p.s.take(unanswered("records", err))
+		}
 		if err != nil || len(recs) > 0 && recs[0].Offset < until || len(recs) == 0 && next <= at {
 			return false
 		}

@@ -186,6 +186,74 @@ func TestRedrive_Refuses(t *testing.T) {
 	})
 }
 
+// E21: a damaged batch ends a redrive, within a limit, when the dead letters before it
+// are fed back, and none behind it; once it is mended the next redrive goes on.
+func TestFault_E21_RedriveOfADamagedTopic(t *testing.T) {
+	// A dead letter's head is a byte longer than that of the record.
+	for _, at := range []int{4, -53, lengthOfBad - 1} {
+		inWorld(t, func(t *testing.T, w *world) {
+			w.withDead(1)
+			w.opts.OnFailure, w.opts.MaxAttempts = FailureDeadLetter, 1
+			w.opts.Client = append(w.opts.Client, kgo.ProducerBatchCompression(kgo.NoCompression()))
+			for _, id := range []string{"a", "b", "bad", "c"} {
+				w.produce(0, id)
+				require.NoError(t, w.consumer(func(context.Context, *Tx, *Record) error { return errPoison }).Run(t.Context()))
+			}
+			r := w.damage(at)
+			feeds := func() (int64, error) {
+				return Redrive(t.Context(), &RedriveConfig{
+					Brokers: w.kafka.Brokers(), Client: w.opts.Client, DeadLetterTopic: deadTopic,
+				})
+			}
+			for _, before := range []int64{2, 0} {
+				begun := time.Now()
+				fed, err := feeds()
+				require.ErrorIs(t, err, ErrConsumeRefused)
+				require.ErrorContains(t, err, "partition 0 from offset 2 on")
+				require.Equal(t, before, fed)
+				require.Less(t, time.Since(begun), time.Minute)
+			}
+			r.off.Store(true)
+			fed, err := feeds()
+			require.NoError(t, err)
+			require.Equal(t, int64(2), fed)
+			var back []string
+			for _, rec := range w.kafka.ReadAll(t, topic)[0][4:] {
+				back = append(back, header(rec, "id"))
+			}
+			require.Equal(t, []string{"a", "b", "bad", "c"}, back)
+		})
+	}
+}
+
+// E21: more dead letters before the damage than a poll takes are fed back as well.
+func TestFault_E21_RedriveInSeveralPolls(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.withDead(1)
+		dead := func(id string) *kgo.Record {
+			rec := record(0, id)
+			rec.Topic = deadTopic
+			rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: HeaderTopic, Value: []byte(topic)},
+				kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(store.Position{TopicID: store.ID{1}}.String())},
+				kgo.RecordHeader{Key: HeaderError, Value: []byte("no")})
+			return rec
+		}
+		var recs []*kgo.Record
+		for _, id := range ids("a", 1200) {
+			recs = append(recs, dead(id))
+		}
+		w.kafka.Produce(t, recs...)
+		w.kafka.Produce(t, dead("bad"))
+		w.damage(4)
+		fed, err := Redrive(t.Context(), &RedriveConfig{
+			Brokers: w.kafka.Brokers(), Client: w.opts.Client, DeadLetterTopic: deadTopic,
+		})
+		require.ErrorIs(t, err, ErrConsumeRefused)
+		require.ErrorContains(t, err, "partition 0 from offset 1200 on")
+		require.Equal(t, int64(1200), fed)
+	})
+}
+
 func TestParseOrigin(t *testing.T) {
 	at := store.Position{TopicID: store.ID{1, 0xfe}, Partition: 7, Offset: 1 << 40, LeaderEpoch: -1}
 	got, ok := parseOrigin(at.String())

@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // RedriveConfig says which dead letters are fed back. Brokers and DeadLetterTopic
@@ -42,7 +46,8 @@ type RedriveConfig struct {
 // Redrive that is cut short goes on by the next one, and repeats nothing for
 // readers of committed records, which every Consumer is. One at a time has a
 // group: a second one fences the first. Redrive returns how many records it fed
-// back; ErrNotDeadLetter for a record that is no dead letter, where it stops.
+// back; ErrNotDeadLetter for a record that is no dead letter, and ErrConsumeRefused
+// for a damaged batch, where it stops: what stands before that is fed back.
 func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) {
 	r := &redriver{topic: config.DeadLetterTopic, group: config.Group}
 	r.group = cmp.Or(r.group, "firstseen-redrive-"+r.topic)
@@ -53,7 +58,11 @@ func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) 
 	opts := append([]kgo.Opt{kgo.SessionTimeout(10 * time.Second), kgo.MaxDecompressBatchBytes(mostDecompressed)},
 		config.Client...)
 	opts = append(opts, kgo.SeedBrokers(config.Brokers...))
-	err = r.until(ctx, opts)
+	if r.beside, err = kgo.NewClient(opts...); err != nil {
+		return 0, fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
+	}
+	defer r.beside.Close()
+	err = r.until(ctx)
 	if away := (*again)(nil); errors.As(err, &away) {
 		return 0, fmt.Errorf("%w: redrive of %q: %w; check the addresses, the settings of TLS and SASL, "+
 			"and that Kafka runs", ErrBrokersAway, r.topic, err)
@@ -88,24 +97,27 @@ func Redrive(ctx context.Context, config *RedriveConfig) (fed int64, err error) 
 // redriver is a Redrive that runs.
 type redriver struct {
 	topic, group string
+	beside       *kgo.Client // no member
 	session      *kgo.GroupTransactSession
+	log          store.ID
+	at           map[int32]int64 // how far each partition is fed back
 	left         map[int32]int64 // where each partition ends of which something is left
 	fed          int64
 }
 
 // until finds out where the topic ends now, and which partitions are not there.
-func (r *redriver) until(ctx context.Context, opts []kgo.Opt) error {
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return fmt.Errorf("adapter: the Kafka client cannot be made: %w", err)
-	}
-	defer cl.Close()
+func (r *redriver) until(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	adm := admin{kadm.NewClient(cl)}
+	adm := admin{kadm.NewClient(r.beside)}
 	if err := adm.checkTopics(within, []string{r.topic}); err != nil {
 		return err
 	}
+	metadata, err := adm.Metadata(within, r.topic)
+	if err != nil {
+		return unanswered("topics", err)
+	}
+	r.log = store.ID(metadata.Topics[r.topic].ID)
 	starts, err := listed(adm.ListStartOffsets(within, r.topic))
 	if err != nil {
 		return unanswered("log starts", err)
@@ -114,16 +126,16 @@ func (r *redriver) until(ctx context.Context, opts []kgo.Opt) error {
 	if err != nil {
 		return err
 	}
-	r.left = ends[r.topic]
+	r.left, r.at = ends[r.topic], make(map[int32]int64)
 	for partition, start := range starts[r.topic] {
 		r.reached(partition, start)
 	}
-	return r.look(within, adm)
+	return r.look(within)
 }
 
 // look asks how far the group is.
-func (r *redriver) look(ctx context.Context, adm admin) error {
-	at, err := adm.stableOffsets(ctx, r.group, r.topic)
+func (r *redriver) look(ctx context.Context) error {
+	at, err := admin{kadm.NewClient(r.beside)}.stableOffsets(ctx, r.group, r.topic)
 	if err != nil {
 		return unanswered("offsets of the group", err)
 	}
@@ -135,6 +147,7 @@ func (r *redriver) look(ctx context.Context, adm admin) error {
 
 // reached notes that a partition is fed back up to an offset.
 func (r *redriver) reached(partition int32, offset int64) {
+	r.at[partition] = max(r.at[partition], offset)
 	if end, ok := r.left[partition]; ok && offset >= end {
 		delete(r.left, partition)
 	}
@@ -160,6 +173,55 @@ func (a admin) stableOffsets(ctx context.Context, group, topic string) (kadm.Off
 
 func (r *redriver) done() bool { return len(r.left) == 0 }
 
+// quiet finds out why a poll brought nothing: perhaps somebody else is there already,
+// or the client does not tell of damage.
+func (r *redriver) quiet(ctx context.Context) error {
+	if err := r.look(ctx); err != nil {
+		return err
+	}
+	for _, partition := range slices.Sorted(maps.Keys(r.left)) {
+		log := r.reader(partition)
+		for at := r.at[partition]; at < r.left[partition]; {
+			c := log.next(ctx, at)
+			var d *damage
+			if errors.As(c.err, &d) {
+				return r.damaged(partition, d)
+			}
+			if c.err != nil || len(c.recs) > 0 {
+				break // it is polled, or asked again
+			}
+			at = c.next
+		}
+	}
+	return nil
+}
+
+// damaged is the error for a batch that cannot be read.
+func (r *redriver) damaged(partition int32, err error) error {
+	return fmt.Errorf("%w: partition %d from offset %d on: %w; mend the log, or delete the records up to the end "+
+		"of that batch, and run again", ErrConsumeRefused, partition, r.at[partition], err)
+}
+
+// refused returns the errors of a poll, of which the records are fed back. While more
+// of them stand before damage, the next poll brings them.
+func (r *redriver) refused(ctx context.Context, polled kgo.Fetches) error {
+	var errs []error
+	polled.EachPartition(func(fp kgo.FetchTopicPartition) {
+		switch {
+		case fp.Err == nil:
+		case damageOf(fp.Err) == nil:
+			errs = append(errs, fmt.Errorf("partition %d: %w", fp.Partition, fp.Err))
+		case len(fp.Records) == 0 || !r.reader(fp.Partition).brings(ctx, r.at[fp.Partition]):
+			errs = append(errs, r.damaged(fp.Partition, fp.Err))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+func (r *redriver) reader(partition int32) *reader {
+	return &reader{cl: r.beside, topic: r.topic, number: partition, log: r.log, leader: -1, most: leastBytes}
+}
+
 // feed feeds back what one poll brings.
 func (r *redriver) feed(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, startTimeout/10)
@@ -168,15 +230,11 @@ func (r *redriver) feed(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case within.Err() != nil: // perhaps somebody else is there already
-		return r.look(ctx, admin{kadm.NewClient(r.session.Client())})
+	case within.Err() != nil && polled.NumRecords() == 0:
+		return r.quiet(ctx)
 	}
-	var errs []error
-	polled.EachError(func(_ string, partition int32, err error) {
-		errs = append(errs, fmt.Errorf("partition %d: %w", partition, err))
-	})
-	if err := errors.Join(errs...); err != nil {
-		return err
+	if polled.NumRecords() == 0 {
+		return r.refused(ctx, polled)
 	}
 	if err := r.session.Begin(); err != nil {
 		return err
@@ -204,7 +262,7 @@ func (r *redriver) feed(ctx context.Context) error {
 	for partition, offset := range at {
 		r.reached(partition, offset)
 	}
-	return nil
+	return r.refused(ctx, polled)
 }
 
 // redrive returns the record that feeds a dead letter back.

@@ -36,6 +36,7 @@ type reader struct {
 	leader int32 // -1: not known
 	most   int32 // bytes to ask for
 	each   int   // what a record took in memory at the last read; 0: not known
+	stable int64 // the last stable offset, in the last answer
 }
 
 // A chunk is what a read brought.
@@ -63,6 +64,10 @@ func (r *reader) next(ctx context.Context, from int64) chunk {
 			return r.hole(ctx, from)
 		case errors.Is(err, kerr.UnknownTopicID), err != nil && !passes(err):
 			return chunk{err: unanswered("records", err)}
+		case err == nil && r.stable > from:
+			if time.Since(begun) > nothingPatience {
+				return chunk{err: unanswered("records", r.nothing(from))}
+			}
 		case err == nil && time.Since(begun) > readPatience:
 			return chunk{err: &again{fmt.Errorf("%s/%d holds nothing at %d, below the group's offset",
 				r.topic, r.number, from)}}

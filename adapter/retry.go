@@ -55,10 +55,13 @@ func later(err error) error {
 // does not, nor does a damaged batch.
 func passes(err error) bool {
 	var answer *kerr.Error
-	if errors.As(err, &answer) {
+	switch {
+	case isDamage(err): // though Kafka calls it retriable
+		return false
+	case errors.As(err, &answer):
 		return answer.Retriable
 	}
-	return !isDamage(err)
+	return true
 }
 
 // fenced are the answers after which a member's session is over.

@@ -99,6 +99,7 @@ func (s *session) run(ctx context.Context) error {
 	watch.Go(s.watchStore)
 	watch.Go(s.watchHangs)
 	watch.Go(s.watchUnstable)
+	watch.Go(s.watchWithheld)
 	if s.c.opts.pinned() {
 		s.pin()
 	}
