@@ -224,7 +224,8 @@ const (
 )
 
 // reach waits for the brokers and checks the topics. It returns where Run ends
-// when it is to run until the end: the last stable offsets.
+// when it is to run until the end: the last stable offsets, or for a second stage the
+// ends that the first one has left.
 func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 	within, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -241,7 +242,11 @@ func (c *Consumer) reach(ctx context.Context) (until offsets, err error) {
 				err = c.ready(within, a)
 			}
 			if err == nil && c.opts.UntilEnd {
-				until, err = a.stableEnds(within, c.opts.Topics)
+				ends := a.stableEnds
+				if len(c.opts.sources) > 0 { // what the first stage has just committed
+					ends = a.ends
+				}
+				until, err = ends(within, c.opts.Topics)
 			}
 			if err == nil || !passes(err) || errors.Is(err, ErrNoTopicID) {
 				return err

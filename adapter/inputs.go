@@ -86,10 +86,8 @@ func (s *session) askLog(
 	if state.start, err = listed(s.admin.ListStartOffsets(ctx, topics...)); err != nil {
 		return state, unanswered("log starts", err)
 	}
-	if state.end, err = listed(s.admin.ListEndOffsets(ctx, topics...)); err != nil {
-		return state, unanswered("log ends", err)
-	}
-	return state, nil
+	state.end, err = s.admin.ends(ctx, topics)
+	return state, err
 }
 
 // unanswered is a question to Kafka that failed: another session asks again,

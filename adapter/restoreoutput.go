@@ -38,7 +38,9 @@ func (p *partition) outputLog(ctx context.Context, plan Plan, edge int64) (*outp
 	if err != nil {
 		return nil, err
 	}
-	ends, err := adm.stableEnds(ctx, []string{name})
+	// A transaction may have settled the group's offset and not yet its outputs: these
+	// lie above the last stable offset, and are waited for.
+	ends, err := adm.ends(ctx, []string{name})
 	if err != nil {
 		return nil, err
 	}

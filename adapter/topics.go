@@ -79,7 +79,16 @@ func usable(metadata kadm.Metadata, topic string) (kadm.TopicDetail, error) {
 
 // stableEnds returns the last stable offset of every partition.
 func (a admin) stableEnds(ctx context.Context, topics []string) (offsets, error) {
-	ends, err := listed(a.ListCommittedOffsets(ctx, topics...))
+	return logEnds(listed(a.ListCommittedOffsets(ctx, topics...)))
+}
+
+// ends returns the end of every partition. What stands there may not be stable yet:
+// Kafka says that a transaction is committed before its partitions know it.
+func (a admin) ends(ctx context.Context, topics []string) (offsets, error) {
+	return logEnds(listed(a.ListEndOffsets(ctx, topics...)))
+}
+
+func logEnds(ends offsets, err error) (offsets, error) {
 	if err != nil {
 		return nil, unanswered("log ends", err)
 	}
