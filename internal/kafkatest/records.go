@@ -3,6 +3,7 @@ package kafkatest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,12 +25,16 @@ func (c *Cluster) Produce(t testing.TB, recs ...*kgo.Record) {
 
 // ReadAll reads a topic from its start to the end that it has now, as a
 // read_committed reader, and returns the records of each partition in offset
-// order. A partition without records is in the map with none.
+// order. A partition without records is in the map with none. On a real Kafka it
+// waits for the transactions that are under way, as Settled does.
 func (c *Cluster) ReadAll(t testing.TB, topic string) map[int32][]*kgo.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 
+	if c.Fake == nil {
+		c.Settled(t, topic)
+	}
 	read := make(map[int32][]*kgo.Record)
 	start, end := c.bounds(t, topic)
 	next := make(map[int32]kgo.Offset)
@@ -68,21 +73,44 @@ func (c *Cluster) ReadAll(t testing.TB, topic string) map[int32][]*kgo.Record {
 	return read
 }
 
+// Settled returns when a read_committed reader may see all that was written to a topic
+// before. Kafka says that a transaction has ended before its partitions know it.
+func (c *Cluster) Settled(t testing.TB, topic string) {
+	t.Helper()
+	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
+		end := listed(ctx, t, topic, adm.ListEndOffsets)
+		await(ctx, t, "the end of transactions in "+topic, func() error {
+			for p, stable := range listed(ctx, t, topic, adm.ListCommittedOffsets) {
+				if stable < end[p] {
+					return fmt.Errorf("%w: partition %d is open from %d on, and ends at %d", errNotYet, p, stable, end[p])
+				}
+			}
+			return nil
+		})
+	})
+}
+
 // bounds returns the log start and the last stable offset of each partition.
 func (c *Cluster) bounds(t testing.TB, topic string) (start, end map[int32]int64) {
 	t.Helper()
-	start, end = make(map[int32]int64), make(map[int32]int64)
-	type list func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error)
 	c.admin(t, func(ctx context.Context, adm *kadm.Client) {
-		ask := func(list list, into map[int32]int64) {
-			await(ctx, t, "the offsets of topic "+topic, func() error {
-				listed, err := list(ctx, topic)
-				listed.Each(func(o kadm.ListedOffset) { into[o.Partition] = o.Offset })
-				return cmp.Or(err, listed.Error())
-			})
-		}
-		ask(adm.ListStartOffsets, start)
-		ask(adm.ListCommittedOffsets, end)
+		start = listed(ctx, t, topic, adm.ListStartOffsets)
+		end = listed(ctx, t, topic, adm.ListCommittedOffsets)
 	})
 	return start, end
+}
+
+// listed returns an offset of each partition.
+func listed(
+	ctx context.Context, t testing.TB, topic string,
+	list func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error),
+) map[int32]int64 {
+	t.Helper()
+	found := make(map[int32]int64)
+	await(ctx, t, "the offsets of topic "+topic, func() error {
+		offsets, err := list(ctx, topic)
+		offsets.Each(func(o kadm.ListedOffset) { found[o.Partition] = o.Offset })
+		return cmp.Or(err, offsets.Error())
+	})
+	return found
 }

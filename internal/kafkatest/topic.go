@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -22,8 +25,8 @@ func Name(t testing.TB) string {
 	return name[:min(len(name), 200)] + "-" + rand.Text()[:8]
 }
 
-// CreateTopic creates a topic and returns its ID once every partition of it
-// has a leader. Configs are those of Kafka, such as cleanup.policy; nil asks
+// CreateTopic creates a topic and returns its ID once every broker knows the leader
+// of each partition. Configs are those of Kafka, such as cleanup.policy; nil asks
 // for the defaults. By default a real Kafka deletes records whose time is a
 // week old; retention.ms=-1 keeps them.
 func (c *Cluster) CreateTopic(
@@ -35,7 +38,7 @@ func (c *Cluster) CreateTopic(
 		for k, v := range configs {
 			set[k] = &v
 		}
-		id = create(ctx, t, adm, topic, partitions, set)
+		id = c.create(ctx, t, adm, topic, partitions, set)
 	})
 	return id
 }
@@ -65,7 +68,7 @@ func (c *Cluster) RecreateTopic(t testing.TB, topic string) (id kadm.TopicID) {
 
 		_, err = adm.DeleteTopic(ctx, topic)
 		require.NoError(t, err)
-		id = create(ctx, t, adm, topic, int32(len(old.Partitions)), set)
+		id = c.create(ctx, t, adm, topic, int32(len(old.Partitions)), set)
 		require.NotEqual(t, old.ID, id, "the recreated topic has the old topic ID")
 	})
 	return id
@@ -74,30 +77,56 @@ func (c *Cluster) RecreateTopic(t testing.TB, topic string) (id kadm.TopicID) {
 // errNotYet is what await waits to see the end of, when Kafka gives no error.
 var errNotYet = errors.New("not yet")
 
-func create(
+func (c *Cluster) create(
 	ctx context.Context, t testing.TB, adm *kadm.Client,
 	topic string, partitions int32, configs map[string]*string,
 ) kadm.TopicID {
 	t.Helper()
-	created, err := adm.CreateTopic(ctx, partitions, -1, configs, topic)
-	require.NoError(t, err, "create topic %q: %s", topic, created.ErrMessage)
-	await(ctx, t, "the leaders of topic "+topic, func() error {
-		topics, err := adm.ListTopics(ctx, topic)
-		if err != nil {
-			return err
+	var created kadm.CreateTopicResponse
+	await(ctx, t, "brokers for topic "+topic, func() (err error) {
+		created, err = adm.CreateTopic(ctx, partitions, -1, configs, topic)
+		if errors.Is(err, kerr.InvalidReplicationFactor) { // they have just started, or are slow
+			return fmt.Errorf("%w: %w", errNotYet, err)
 		}
-		detail := topics[topic]
-		for _, p := range detail.Partitions {
-			if p.Err != nil || p.Leader < 0 {
-				return cmp.Or(p.Err, errNotYet)
+		return err
+	})
+	cl := c.client(t, nil)
+	defer cl.Close()
+	await(ctx, t, "the leaders of topic "+topic, func() error {
+		for _, broker := range cl.SeedBrokers() {
+			if err := knows(ctx, broker, topic, created.ID, partitions); err != nil {
+				return err
 			}
 		}
-		if detail.ID != created.ID || len(detail.Partitions) != int(partitions) {
-			return cmp.Or(detail.Err, errNotYet)
-		}
-		return detail.Err
+		return nil
 	})
 	return created.ID
+}
+
+// knows asks a broker for the leaders of a topic. One that was created through another
+// broker is not known everywhere at once.
+func knows(ctx context.Context, broker *kgo.Broker, topic string, id kadm.TopicID, partitions int32) error {
+	req := kmsg.NewPtrMetadataRequest()
+	asked := kmsg.NewMetadataRequestTopic()
+	asked.Topic = &topic
+	req.Topics = append(req.Topics, asked)
+	resp, err := req.RequestWith(ctx, broker)
+	if err != nil {
+		return err
+	}
+	told := resp.Topics[0]
+	if err := kerr.ErrorForCode(told.ErrorCode); err != nil {
+		return err
+	}
+	if told.TopicID != id || len(told.Partitions) != int(partitions) {
+		return errNotYet
+	}
+	for _, p := range told.Partitions {
+		if err := kerr.ErrorForCode(p.ErrorCode); err != nil || p.Leader < 0 {
+			return cmp.Or(err, errNotYet)
+		}
+	}
+	return nil
 }
 
 // DeleteRecords moves the log start of a partition up to the offset before,
