@@ -294,6 +294,7 @@ func (w *world) transaction(end kgo.TransactionEndTry, values ...string) {
 	}
 	require.NoError(w, cl.EndTransaction(w.Context(), end))
 	cl.Close()
+	w.kafka.Settled(w, topic)
 }
 
 // The seam: a log with the same topic ID and length that holds other records

@@ -144,6 +144,7 @@ func realRedrive(t *testing.T, w *world) {
 		require.NoError(t, err)
 		require.Equal(t, want, fed)
 	}
+	w.kafka.Settled(t, topic)
 	c := w.consumer(w.calls.handle)
 	require.NoError(t, c.Run(t.Context()))
 	require.Equal(t, ids("bad", 400), w.calls.take())

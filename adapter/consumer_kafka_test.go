@@ -96,8 +96,11 @@ func realFenced(t *testing.T, w *world) {
 	c, stop := w.start(func(ctx context.Context, tx *Tx, rec *Record) error {
 		if rec.Offset == 7 {
 			once.Do(func() {
-				leave = w.foreign(kgo.InstanceID(w.st.ID().String()))
-				time.Sleep(5 * time.Second)
+				joined, join := context.WithTimeout(ctx, waitLimit)
+				leave = w.foreign(kgo.InstanceID(w.st.ID().String()), kgo.OnPartitionsAssigned(
+					func(context.Context, *kgo.Client, map[string][]int32) { join() }))
+				<-joined.Done()
+				wait(ctx, 2*vouchAge) // from then on the group is asked before what is done counts
 			})
 		}
 		return w.calls.handle(ctx, tx, rec)

@@ -19,11 +19,12 @@ import (
 func mixedProtocols(t *testing.T, b *kafkatest.Broker, first, second Balancer) {
 	topic, group := kafkatest.Name(t), kafkatest.Name(t)
 	b.CreateTopic(t, topic, crewPartitions, nil)
+	patient(t, b, group)
 	k := &crew{handled: make(map[string]int), slow: make(map[string]bool)}
 	k.world = &world{T: t, kafka: b.Cluster, opts: Options{
 		Brokers: b.Brokers(), Group: group, Topics: []string{topic}, ID: Header("id"),
 		Logger: quietLogger, MaxPollRecords: 50,
-		Client: []kgo.Opt{kgo.SessionTimeout(10 * time.Second), kgo.MetadataMinAge(100 * time.Millisecond)},
+		Client: []kgo.Opt{kgo.SessionTimeout(time.Minute), kgo.MetadataMinAge(100 * time.Millisecond)},
 	}}
 	var members []*member
 	for _, balancer := range []Balancer{first, second} {
@@ -42,7 +43,7 @@ func mixedProtocols(t *testing.T, b *kafkatest.Broker, first, second Balancer) {
 			if members[1].c != nil {
 				two = members[1].c.Stats().Partitions
 			}
-			if time.Since(begun) > time.Minute {
+			if time.Since(begun) > waitLimit {
 				require.FailNow(t, "gave up waiting", "%s: they have %d and %d", what, one, two)
 			}
 		}

@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestReal_Producer_Failures(t *testing.T) {
 			b.CreateTopic(t, topic, 1, test.config)
 			given := 0
 			p, err := NewProducer(&ProducerConfig{
-				Brokers: b.Brokers(), Client: []kgo.Opt{kgo.RecordDeliveryTimeout(3 * time.Second)},
+				Brokers: b.Brokers(), Client: []kgo.Opt{kgo.RecordDeliveryTimeout(time.Minute)},
 				DeadLetter: func(_ context.Context, failed []FailedRecord) { given += len(failed) },
 			})
 			require.NoError(t, err)
@@ -86,13 +87,19 @@ func TestReal_Producer_TooFewReplicas(t *testing.T) {
 	require.NoError(t, err)
 	rec := &kgo.Record{Topic: topic}
 	b.InSync(t)
-	require.NoError(t, p.Send(t.Context(), rec))
+	require.Eventually(t, func() bool { return p.Send(t.Context(), rec) == nil }, 3*time.Minute, time.Second,
+		"nothing is written though all are in sync")
 	b.Crash(t, 3)
 	require.Eventually(t, func() bool { // a record under way when the broker dies has no known fate
 		m, err := admin.Metadata(t.Context(), topic)
 		return err == nil && len(m.Topics[topic].Partitions[0].ISR) == 2
 	}, 3*time.Minute, 100*time.Millisecond, "the broker that is gone stays in sync")
-	err = p.Send(t.Context(), rec)
+	for begun := time.Now(); time.Since(begun) < 3*time.Minute; { // until its client knows the leader, too
+		if err = p.Send(t.Context(), rec); errors.Is(err, kerr.NotEnoughReplicas) {
+			break
+		}
+		require.Error(t, err, "two replicas are too few")
+	}
 	require.ErrorIs(t, err, kerr.NotEnoughReplicas)
 	require.Equal(t, ClassConditional, ClassOf(err))
 	b.Restart(t, 3)
