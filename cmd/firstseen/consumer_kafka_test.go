@@ -25,7 +25,7 @@ const accounts = 1000
 
 func init() {
 	programs["credit"] = func() {
-		if err := credit(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
+		if err := credit(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5] == "true"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -34,7 +34,7 @@ func init() {
 
 // credit keeps, in the store, how often and by how much each account was
 // credited.
-func credit(brokers, topic, group, dir string) (err error) {
+func credit(brokers, topic, group, dir string, last bool) (err error) {
 	st, err := store.Open(dir, nil)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func credit(brokers, topic, group, dir string) (err error) {
 	}
 	c, err := adapter.New(st, add, &adapter.Options{
 		Brokers: strings.Split(brokers, ","), Group: group, Topics: []string{topic},
-		ID: adapter.Key(), UntilEnd: true,
+		ID: adapter.Key(), UntilEnd: last,
 	})
 	if err != nil {
 		return err
@@ -76,8 +76,8 @@ func posting(key, value []byte) (account string, amount int64, err error) {
 func TestConsumer_StateExactlyOnce(t *testing.T) {
 	in := realInput(t)
 	group, dir := kafkatest.Name(t), filepath.Join(t.TempDir(), "store")
-	in.survive(t, group, func() *exec.Cmd {
-		return exec.Command("credit", strings.Join(in.Brokers(), ","), in.topic, group, dir)
+	in.survive(t, group, func(last bool) *exec.Cmd {
+		return exec.Command("credit", strings.Join(in.Brokers(), ","), in.topic, group, dir, strconv.FormatBool(last))
 	})
 
 	st, err := store.Open(dir, nil)

@@ -192,6 +192,8 @@ func (c *crew) freeze(m *member) error {
 	c.moment(time.Second)
 	c.paused++
 	c.putOut++
+	m.away.Lock() // one that has just ended by itself stays away instead
+	defer m.away.Unlock()
 	m.signal(syscall.SIGSTOP)
 	defer m.signal(syscall.SIGCONT)
 	err := c.share(crewMembers - 1)

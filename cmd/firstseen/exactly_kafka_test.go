@@ -74,8 +74,8 @@ func TestTransactions_ExactlyOnce(t *testing.T) {
 		work.Go(func() { counts[i].loop(over, program) })
 	}
 	for range txnRestarts {
-		b.InSync(t)
 		time.Sleep(time.Duration(rand.Int64N(int64(2 * time.Second))))
+		b.InSync(t)
 		n := 1 + rand.IntN(3)
 		b.Crash(t, n)
 		b.Restart(t, n)

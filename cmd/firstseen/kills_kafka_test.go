@@ -19,13 +19,14 @@ import (
 
 const (
 	kills    = 20
-	patience = 3 * time.Minute // nothing depends on its size
+	patience = 6 * time.Minute // nothing depends on its size
 )
 
 // survive runs a program that reads the input as a member of group, kills it
 // with SIGKILL at random points, starts it again each time, and lets the last
-// one come to its end.
-func (in *input) survive(t *testing.T, group string, program func() *exec.Cmd) {
+// one come to its end. The others must not end by themselves, however late they
+// are killed.
+func (in *input) survive(t *testing.T, group string, program func(last bool) *exec.Cmd) {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -38,7 +39,7 @@ func (in *input) survive(t *testing.T, group string, program func() *exec.Cmd) {
 	admin := kadm.NewClient(in.Client(t))
 	begun := time.Now()
 	for i, point := range points {
-		run := start(t, program())
+		run := start(t, program(false))
 		in.await(t, admin, group, point, run)
 		// Not at the commit that was seen, but anywhere in the loop; and in the
 		// start when the point was passed before.
@@ -49,7 +50,7 @@ func (in *input) survive(t *testing.T, group string, program func() *exec.Cmd) {
 		}
 		require.True(t, run.kill(), "the program ended before kill %d: %v\n%s", i+1, run.err, &run.output)
 	}
-	start(t, program()).comesToItsEnd(t)
+	start(t, program(true)).comesToItsEnd(t)
 	t.Logf("%d kills survived in %v", kills, time.Since(begun).Round(time.Second))
 }
 
@@ -74,17 +75,24 @@ func (in *input) await(t *testing.T, admin *kadm.Client, group string, point int
 
 func (in *input) committed(t *testing.T, admin *kadm.Client, group string) (n int64) {
 	t.Helper()
-	offsets, err := admin.FetchOffsets(t.Context(), group)
-	if errors.Is(err, kerr.GroupIDNotFound) || errors.Is(err, kerr.CoordinatorNotAvailable) {
-		return 0
-	}
-	require.NoError(t, err)
-	offsets.Each(func(o kadm.OffsetResponse) {
+	fetchedOffsets(t, admin, group).Each(func(o kadm.OffsetResponse) {
 		if o.Topic == in.topic && o.Err == nil {
 			n += max(o.At, 0)
 		}
 	})
 	return n
+}
+
+// fetchedOffsets returns what a group has committed: nothing, while there is no such
+// group or its coordinator is on its way.
+func fetchedOffsets(t *testing.T, admin *kadm.Client, group string) kadm.OffsetResponses {
+	t.Helper()
+	offsets, err := admin.FetchOffsets(t.Context(), group)
+	if errors.Is(err, kerr.GroupIDNotFound) || kerr.IsRetriable(err) {
+		return nil
+	}
+	require.NoError(t, err)
+	return offsets
 }
 
 // running is a process.

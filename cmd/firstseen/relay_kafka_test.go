@@ -27,10 +27,14 @@ func TestRelay_AtLeastOnce_SurvivesKill9(t *testing.T) {
 	out, group := kafkatest.Name(t), kafkatest.Name(t)
 	program := build(t)
 	dir := filepath.Join(t.TempDir(), "store")
-	in.survive(t, group, func() *exec.Cmd {
-		return exec.Command(program, "relay", "--brokers", strings.Join(in.Brokers(), ","),
+	in.survive(t, group, func(last bool) *exec.Cmd {
+		args := []string{"relay", "--brokers", strings.Join(in.Brokers(), ","),
 			"--from", in.topic, "--to", out, "--group", group, "--id", "key", "--window", "24h",
-			"--store", dir, "--until-end", "--at-least-once")
+			"--store", dir, "--at-least-once"}
+		if last {
+			args = append(args, "--until-end")
+		}
+		return exec.Command(program, args...)
 	})
 
 	repeated, outputs := 0, map[string]bool{}

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/adapter"
@@ -124,11 +122,7 @@ func awaitStages(t *testing.T, admin *kadm.Client, group string, point int64, ru
 	for {
 		at := int64(0)
 		for _, g := range []string{group, group + adapter.GroupSuffix} {
-			offsets, err := admin.FetchOffsets(t.Context(), g)
-			if !errors.Is(err, kerr.GroupIDNotFound) && !errors.Is(err, kerr.CoordinatorNotAvailable) {
-				require.NoError(t, err)
-			}
-			offsets.Each(func(o kadm.OffsetResponse) { at += max(o.At, 0) })
+			fetchedOffsets(t, admin, g).Each(func(o kadm.OffsetResponse) { at += max(o.At, 0) })
 		}
 		if at >= point {
 			return
