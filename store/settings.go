@@ -131,7 +131,7 @@ func (n *Namespace) mayBecome(o, has NamespaceOptions) error {
 
 // forgotten says which markers a shorter window would forget.
 func (h *head) forgotten(was, will window.Window) string {
-	c := h.clock
+	c := h.reached()
 	to := will.Edge(c.now)
 	from := max(c.first, h.floor+1, was.Edge(c.now)+1)
 	if from > to {
@@ -143,17 +143,21 @@ func (h *head) forgotten(was, will window.Window) string {
 
 // rewindow is what a change of the window does to a head. What has left the
 // window before the change never counts again, and coverage says so: growing
-// a window never invents memory (R9). Below the first C there are no markers,
-// so a namespace that is younger than its window has nothing to say.
+// a window never invents memory (R9). By the clock that was reached: a restore may
+// go by an older one, below which things have been dropped.
+//
+// A namespace whose coverage is from the beginning and that is younger than its
+// window has nothing to say: nothing has left it. One that was restored has
+// markers below its first C, so it is not younger than what it vouches for.
 //
 // The floor keeps the layout out of the verdicts: of two markers that had both
 // expired, one may still stand in its segment and the other not.
 func (h *head) rewindow(was window.Window) {
-	edge := was.Edge(h.clock.now)
-	if edge < h.clock.first {
+	edge := was.Edge(h.reached().now)
+	h.floor = max(h.floor, edge)
+	if edge < h.clock.first && h.cov == fromBeginning {
 		return
 	}
-	h.floor = max(h.floor, edge)
 	if !h.cov.open && edge > h.cov.since {
 		h.cov.since, h.cov.reason = edge, Cold
 	}
