@@ -153,6 +153,9 @@ func (h *head) forgotten(was, will window.Window) string {
 // The floor keeps the layout out of the verdicts: of two markers that had both
 // expired, one may still stand in its segment and the other not.
 func (h *head) rewindow(was window.Window) {
+	if h.clock.times < firstTimes {
+		return // nothing has left a window of which the clock is not known
+	}
 	edge := was.Edge(h.reached().now)
 	h.floor = max(h.floor, edge)
 	if edge < h.clock.first && h.cov == fromBeginning {
