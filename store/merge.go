@@ -148,15 +148,13 @@ func (x *segments) adoptMerges() {
 // mergeJob works on a merge, step by step.
 func (s *Store) mergeJob(ns uint32, m *merge) func() error {
 	var w *merging
-	try := 0
 	return func() error {
 		if m.over() {
 			return w.abandon()
 		}
 		if w == nil {
-			try++
 			var err error
-			if w, err = s.newMerging(ns, m, try); err != nil {
+			if w, err = s.newMerging(ns, m); err != nil {
 				return err
 			}
 		}
@@ -224,7 +222,7 @@ type mergedEntry struct {
 	old   bool // a newer one of its ID is there
 }
 
-func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
+func (s *Store) newMerging(ns uint32, m *merge) (*merging, error) {
 	from := m.from
 	last := from[len(from)-1]
 	f := facts{num: last.num + 1, from: from[0].from, opened: from[0].opened, low: last.low, high: last.high}
@@ -248,7 +246,7 @@ func (s *Store) newMerging(ns uint32, m *merge, try int) (*merging, error) {
 			in.shift++
 		}
 	}
-	t, err := s.newTable(ns, f, try)
+	t, err := s.newTable(ns, f)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func TestMerge_AbandonedOnAFullDisk(t *testing.T) {
 	indexOf(n).adopt()
 	from := indexOf(n).list[:2]
 	m := &merge{from: from}
-	w, err := s.newMerging(n.num, m, 1)
+	w, err := s.newMerging(n.num, m)
 	require.NoError(t, err)
 	_, err = w.step()
 	require.NoError(t, err)
@@ -47,4 +47,29 @@ func TestMerge_AbandonedOnAFullDisk(t *testing.T) {
 	files, err := fs.List(s.spillDir())
 	require.NoError(t, err)
 	require.Empty(t, files)
+}
+
+// A merge that is over gives its file up late: the next merge of the same segments
+// writes its own already.
+func TestMerge_BesideOneThatIsOver(t *testing.T) {
+	s := testOpen(t, t.TempDir(), limits{full: 100, small: 5, merge: 1000})
+	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
+	require.NoError(t, err)
+	for o := int64(0); o < 300; o += 100 {
+		accept(t, n, o, 100, 0)
+	}
+	require.NoError(t, s.queue.drain())
+	indexOf(n).adopt()
+	from := indexOf(n).list[:2]
+	over, err := s.newMerging(n.num, &merge{from: from})
+	require.NoError(t, err)
+	next, err := s.newMerging(n.num, &merge{from: from})
+	require.NoError(t, err)
+	for more := true; more; {
+		more, err = next.step()
+		require.NoError(t, err)
+	}
+	require.NoError(t, over.abandon())
+	require.NoError(t, next.finish())
+	require.NoError(t, next.abandon())
 }

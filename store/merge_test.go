@@ -146,7 +146,7 @@ func TestMerge_CancelledByADrop(t *testing.T) {
 		g.merging = m
 	}
 	job := s.mergeJob(n.num, m)
-	w, err := s.newMerging(n.num, m, 7)
+	w, err := s.newMerging(n.num, m)
 	require.NoError(t, err)
 	_, err = w.step()
 	require.NoError(t, err)

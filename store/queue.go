@@ -168,13 +168,11 @@ func (q *queue) drain() error {
 // spillJob writes the table of a frozen segment and ingests it, unless the
 // segment has died meanwhile.
 func (s *Store) spillJob(ns uint32, g *segment) func() error {
-	try := 0
 	return func() error {
 		if g.dead.Load() {
 			return nil
 		}
-		try++
-		w, err := s.spill(ns, g, try)
+		w, err := s.spill(ns, g)
 		if err != nil {
 			return fmt.Errorf("write the table of segment %d of namespace %d: %w", g.num, ns, s.fault.found(err))
 		}

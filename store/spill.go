@@ -23,10 +23,10 @@ func pagesFor(n uint64) uint32 {
 
 // spill writes the table of a frozen segment. It fails, and leaves no file,
 // unless what it wrote proves to be what the segment accepted.
-func (s *Store) spill(ns uint32, g *segment, try int) (*tableWriter, error) {
+func (s *Store) spill(ns uint32, g *segment) (*tableWriter, error) {
 	f := g.facts
 	f.pages = pagesFor(f.live())
-	w, err := s.newTable(ns, f, try)
+	w, err := s.newTable(ns, f)
 	if err != nil {
 		return nil, err
 	}

@@ -51,6 +51,7 @@ type Store struct {
 	refilled  atomic.Int64          // filters that were made anew
 	uses      atomic.Int64          // counts batches, to tell who was idle longest
 	writing   map[*tableWriter]bool // the queue's, open files; Close removes them when it has ended
+	written   uint64                // the queue's, files that it began
 	batches   atomic.Uint64         // durable ones, of all namespaces since each was made; see tally
 	witness   *witness
 	// tablesLock holds a token while a table is put into the database or removed

@@ -18,12 +18,14 @@ type tableWriter struct {
 	w    *sstable.Writer // nil once closed
 }
 
-// newTable begins the table of a segment with facts f. A file that could not be
-// synced is never synced again, so every try has one of its own.
-func (s *Store) newTable(ns uint32, f facts, try int) (*tableWriter, error) {
+// newTable begins the table of a segment with facts f. Every try has a file of its
+// own: one that could not be synced is never synced again, and a merge that is over
+// may still have to remove its file when the next one of the same segments writes.
+func (s *Store) newTable(ns uint32, f facts) (*tableWriter, error) {
+	s.written++
 	t := &tableWriter{
 		tableContent: newTableContent(ns, f), s: s,
-		path: s.fs.PathJoin(s.spillDir(), fmt.Sprintf("%08x-%016x-%d.sst", ns, f.num, try)),
+		path: s.fs.PathJoin(s.spillDir(), fmt.Sprintf("%08x-%016x-%d.sst", ns, f.num, s.written)),
 	}
 	file, err := s.fs.Create(t.path, vfs.WriteCategoryUnspecified)
 	if err != nil {
