@@ -56,13 +56,20 @@ var damages = []damage{
 		clear(b[at:min(at+4<<10, len(b))])
 		return b
 	})},
+	{"zeros to its end", onContent(func(rng *rand.Rand, b []byte) []byte {
+		clear(b[rng.IntN(len(b)):])
+		return b
+	})},
 	{"deleted", func(t require.TestingT, rng *rand.Rand, fs *faultFS, _ *storeFiles) string {
 		path := anyFile(t, rng, fs)
 		require.NoError(t, fs.Remove(path))
 		return path
 	}},
 	{"two swapped", swapTwo},
+	{"one is a copy of another", oneTwice},
+	{"one of another store", another},
 	{"an old copy", oldCopy},
+	{"all are old but one", allOldButOne},
 	{"an old file is back", oldFileBack},
 	{"a filter bit flips below the checksums", filterBit},
 }
@@ -108,6 +115,55 @@ func swapTwo(t require.TestingT, rng *rand.Rand, fs *faultFS, _ *storeFiles) str
 	replace(t, fs, of[i], b)
 	replace(t, fs, of[j], a)
 	return fmt.Sprintf("%s with %s", of[i], of[j])
+}
+
+// oneTwice gives a table, or a log, the content of another one.
+func oneTwice(t require.TestingT, rng *rand.Rand, fs *faultFS, _ *storeFiles) string {
+	of := kindFiles(t, fs, []string{".sst", ".sst", ".log"}[rng.IntN(3)])
+	if len(of) < 2 {
+		return ""
+	}
+	i := rng.IntN(len(of))
+	j := (i + 1 + rng.IntN(len(of)-1)) % len(of)
+	replace(t, fs, of[i], contents(t, fs, of[j]))
+	return fmt.Sprintf("%s is %s", of[i], of[j])
+}
+
+// another gives a file the content of one of its kind in another store.
+func another(t require.TestingT, rng *rand.Rand, fs *faultFS, st *storeFiles) string {
+	kind := fileKinds[rng.IntN(len(fileKinds))]
+	ours, theirs := kindFiles(t, fs, kind), kindFiles(t, st.other, kind)
+	if len(ours) == 0 || len(theirs) == 0 || strings.HasPrefix(kind, "marker.") {
+		return ""
+	}
+	path, from := ours[rng.IntN(len(ours))], theirs[rng.IntN(len(theirs))]
+	b := contents(t, st.other, from)
+	if slices.Equal(b, contents(t, fs, path)) {
+		return ""
+	}
+	replace(t, fs, path, b)
+	return fmt.Sprintf("%s is %s of another store", path, from)
+}
+
+// allOldButOne gives the database the files of an earlier moment, and one of now.
+// Nearly a whole store that is older is what the witness is for: who knows the
+// sequences alone takes a namespace that was made anew for the one before.
+func allOldButOne(t require.TestingT, rng *rand.Rand, fs *faultFS, st *storeFiles) string {
+	then := st.moments[rng.IntN(len(st.moments))]
+	now := dataFiles(t, fs, "")
+	kept := now[rng.IntN(len(now))]
+	for _, path := range now {
+		if path != kept {
+			require.NoError(t, fs.Remove(path))
+		}
+	}
+	for _, path := range dataFiles(t, then, "") {
+		if path != kept {
+			replace(t, fs, path, contents(t, then, path))
+		}
+	}
+	replace(t, fs, witnessFile, slices.Clone(st.witness))
+	return "all but " + kept
 }
 
 // oldCopy gives a file the content that it, or the newest of its kind of then,

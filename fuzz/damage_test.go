@@ -21,7 +21,8 @@ type storeFiles struct {
 	script        *crashScript
 	left, closed  *faultFS
 	moments       []*faultFS
-	witness       []byte // of the newest moment
+	other         *faultFS // of another store
+	witness       []byte   // of the newest moment
 	tables, merge int
 	shared        int // keys of shared tables
 }
@@ -71,12 +72,14 @@ func TestFault_B01_B05_B06_B07_B08_B09_AnyDamage(t *testing.T) {
 	scripts, images := atMost(8, 2), atMost(480, 48)
 	counts := map[string]*tally{}
 	merged, shared := 0, 0
+	other := filesOfScript(t, writeScript(699, usual())).closed
 	for n := range scripts {
 		sh := usual()
 		if n == scripts-1 {
 			sh = tight()
 		}
 		st := filesOfScript(t, writeScript(uint64(700+n), sh))
+		st.other = other
 		merged, shared = merged+st.merge, shared+st.shared
 		inParallel(t, images, func(i int) error { return st.tryImage(t, i, counts) })
 	}
