@@ -208,9 +208,10 @@ type Options struct {
 	// dropped. Defaults to accepting all of them: no message is lost.
 	Unknown store.UnknownPolicy
 
-	// UntilEnd makes Run return nil when every partition has reached the end
-	// that its log had, for a read_committed reader, when Run began. It waits
-	// for partitions that other members of the group hold.
+	// UntilEnd makes Run return nil when every partition that this member holds
+	// has reached the end that its log had, for a read_committed reader, when Run
+	// began. It waits until it holds some; those of other members, and any that
+	// nobody holds yet, are theirs who get them.
 	UntilEnd bool
 
 	// Window is how long a marker counts. Defaults to window.Day.
