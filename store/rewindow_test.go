@@ -57,3 +57,19 @@ func TestStore_Namespace_R9_WindowGrowsAfterARestoreFromBefore(t *testing.T) {
 	d := s.see("old", 50*time.Minute)
 	require.Equal(t, Decision{Verdict: Unknown, Reason: Cold, Action: Accept, Coverage: covered}, d)
 }
+
+// A window that changes while the first times come in: the clock is a guess until
+// there are eight of them, and may go back by more than the window (R1). What is
+// accepted by then counts (R9).
+func TestStore_Namespace_R9_WindowChangesBeforeTheClockIsKnown(t *testing.T) {
+	s := newScene(t, window.Hour)
+	s.later(9 * time.Hour)
+	s.see("ahead", 5*time.Hour)
+	require.NoError(t, s.reask(NamespaceOptions{Window: window.Of(2 * time.Hour)}))
+	s.see("x", 0)
+	s.warm()
+	require.Equal(t, at(0), s.status().Clock)
+	s.see("y", time.Minute) // a row of times ahead is given up by one that is near
+	require.Equal(t, Duplicate, s.see("x", time.Minute).Verdict)
+	require.Equal(t, Duplicate, s.see("y", time.Minute).Verdict)
+}
