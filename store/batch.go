@@ -35,9 +35,8 @@ type Batch struct {
 	foreseen   bool    // wall stands still, see Foresee
 	over       overlay // of Foresee; nil but then
 
-	ready []ident  // of Prepare
-	raw   [][]byte // their IDs as they were given
-	next  int      // the first of them that Do has not met
+	ready []ident // of Prepare
+	next  int     // the first of them that Do has not met
 }
 
 // Prepare is a hint: the IDs that the next calls of Do will bring, in order.
@@ -49,30 +48,30 @@ func (b *Batch) Prepare(ids [][]byte) {
 	}
 	n := b.n
 	n.index.prepare(nil) // ends the work on earlier ones, whose memory is used again
-	b.raw, b.ready, b.next = b.raw[:0], n.idents[:0], 0
-	n.texts = n.texts[:0]
-	ends := n.ends[:0]
+	b.ready, b.next = n.idents[:0], 0
+	n.raw, n.texts, n.ends = n.raw[:0], n.texts[:0], n.ends[:0]
 	for _, id := range ids {
 		if len(id) == 0 {
 			continue
 		}
-		b.raw = append(b.raw, id)
+		n.raw = append(n.raw, id)
 		n.texts = appendIdent(n.texts, id)
-		ends = append(ends, len(n.texts))
+		n.ends = append(n.ends, len(n.texts))
 	}
 	from := 0
-	for _, end := range ends {
+	for _, end := range n.ends {
 		b.ready = append(b.ready, keyed(n.texts[from:end:end], n.s.secret))
 		from = end
 	}
-	n.idents, n.ends = b.ready, ends
+	n.idents = b.ready
 	n.index.prepare(b.ready)
 }
 
 // ident returns the stored form of an ID and its place among the prepared ones,
 // -1 when it is not the next of them.
 func (b *Batch) ident(id []byte) (ident, int) {
-	if b.next < len(b.raw) && bytes.Equal(b.raw[b.next], id) {
+	if raw := b.n.raw; b.next < len(b.ready) && (&raw[b.next][0] == &id[0] && len(raw[b.next]) == len(id) ||
+		bytes.Equal(raw[b.next], id)) { // mostly the same slice, of which nothing need be read
 		b.next++
 		return b.ready[b.next-1], b.next - 1
 	}
@@ -97,10 +96,10 @@ func (b *Batch) ident(id []byte) (ident, int) {
 // A record below the position is ErrReplay with the zero Decision; one of
 // another log ErrOtherLog; one without an ID ErrNoID. An error of the disk
 // ends the batch: return it from the function of Update.
-func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) { return b.do(r, false, fn) }
+func (b *Batch) Do(r Record, fn func(*Tx) error) (Decision, error) { return b.do(&r, false, fn) }
 
 // do decides a record. Where all is set, fn is called whatever was decided.
-func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (d Decision, err error) {
+func (b *Batch) do(r *Record, all bool, fn func(*Tx) error) (d Decision, err error) {
 	switch {
 	case b.ended.Load(): // before the namespace's scratch is touched
 		return Decision{}, ErrTxDone
@@ -108,8 +107,8 @@ func (b *Batch) do(r Record, all bool, fn func(*Tx) error) (d Decision, err erro
 		return Decision{}, ErrNoID
 	}
 	before := b.head.flow
-	j, err := b.judge(r)
-	if err != nil {
+	var j judged
+	if err := b.judge(r, &j); err != nil {
 		return Decision{}, err
 	}
 	d = j.decision
@@ -139,11 +138,11 @@ type judged struct {
 }
 
 // judge decides a record that has an ID. After an error nothing has moved.
-func (b *Batch) judge(r Record) (j judged, err error) {
+func (b *Batch) judge(r *Record, j *judged) (err error) {
 	var at int
 	j.id, at = b.ident(r.ID)
 	if err := b.check(r.Origin); err != nil {
-		return j, err
+		return err
 	}
 	t, before := millis(r.At), b.head.flow
 	j.step = b.move(t, r.Origin)
@@ -151,7 +150,7 @@ func (b *Batch) judge(r Record) (j judged, err error) {
 	j.marker, j.older, found, err = b.find(j.id, at, j.step)
 	if err != nil {
 		b.head.flow = before
-		return j, err
+		return err
 	}
 	if found && j.marker.restored && j.marker.origin.sameLog(r.Redrives) && j.marker.origin.Offset == r.Redrives.Offset {
 		found = false // nobody knows whether it was handled there, or put aside (R7)
@@ -163,7 +162,7 @@ func (b *Batch) judge(r Record) (j judged, err error) {
 			j.decision.Action = Accept
 		}
 	}
-	return j, nil
+	return nil
 }
 
 // Pass handles a record that has no ID (R14): it is not decided and leaves no

@@ -115,7 +115,7 @@ func (x *exact) absorb(from *exact, replaced func(entry []byte)) bool {
 	n := 0
 	flush := func() bool {
 		for _, s := range near[:n] {
-			warm += x.table.slots[x.table.home(uint32(s>>32))]
+			warm += x.table.near(uint32(s >> 32))
 		}
 		for _, s := range near[:n] {
 			place := placeOf(s)

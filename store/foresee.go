@@ -36,7 +36,7 @@ func (b *Batch) Foresee(rs []Record, leaves func(i int) bool) ([]*Tx, error) {
 			err = b.check(r.Origin)
 			j.step = b.move(millis(r.At), r.Origin)
 		} else {
-			j, err = b.judge(r)
+			err = b.judge(&r, &j)
 		}
 		if err != nil {
 			return nil, err

@@ -19,12 +19,12 @@ func (x *segments) lookAll(q *prober, ids []ident, hits []found) error {
 		to := min(from+group, len(ids))
 		x.probe(q, ids[from:to], hits[from:to], from)
 	}
-	return x.readMaybes(q, ids, hits)
+	return x.settleMaybes(q, ids, hits)
 }
 
-// probe asks what is in memory for a group of IDs. An ID that a newer segment
-// knows for certain is settled. A kept segment's filter answers for IDs that
-// it has not, which are most, and is a tenth of its exact table.
+// probe asks for a group of IDs what costs least: the exact tables of segments
+// that have no filter, and the filters of the others. An ID that a newer segment
+// knows for certain is settled.
 func (x *segments) probe(q *prober, ids []ident, hits []found, at int) {
 	for n := len(x.list) - 1; n >= 0; n-- {
 		g := x.list[n]
@@ -47,28 +47,38 @@ func (x *segments) probe(q *prober, ids []ident, hits []found, at int) {
 			q.warm += filter.touch(ids[i].hash)
 		}
 		for i := range ids {
-			if hits[i].seg != 0 || !filter.maybe(ids[i].hash) {
-				continue
-			}
-			if g.exact == nil {
+			if hits[i].seg == 0 && filter.maybe(ids[i].hash) {
 				q.maybe = append(q.maybe, maybe{at + i, g, pageOf(ids[i].hash.Hi, g.pages)})
-			} else if m, ok := g.find(ids[i]); ok {
-				hits[i] = found{m, g.num + 1}
 			}
 		}
 	}
 }
 
-// readMaybes reads the pages that the filters could not rule out with one
-// iterator, from the last key to the first: towards higher keys Pebble would
-// try a few steps before it seeks, and each step may load a block for nothing.
-func (x *segments) readMaybes(q *prober, ids []ident, hits []found) error {
+// settleMaybes looks up what the filters could not rule out. First in the exact
+// tables of kept segments, all together, as every one is a cache miss; then in
+// pages, with one iterator, from the last key to the first: towards higher keys
+// Pebble would try a few steps before it seeks, and each step may load a block
+// for nothing.
+func (x *segments) settleMaybes(q *prober, ids []ident, hits []found) error {
+	for _, y := range q.maybe {
+		if y.g.exact != nil {
+			q.warm += y.g.exact.table.near(tagOf(ids[y.at].hash.Hi))
+		}
+	}
+	for _, y := range q.maybe {
+		if f := &hits[y.at]; y.g.exact != nil && f.seg <= y.g.num {
+			if m, ok := y.g.find(ids[y.at]); ok {
+				*f = found{m, y.g.num + 1}
+			}
+		}
+	}
+	q.maybe = slices.DeleteFunc(q.maybe, func(y maybe) bool { return y.g.exact != nil })
 	slices.SortFunc(q.maybe, func(a, b maybe) int {
 		return cmp.Or(cmp.Compare(b.g.num, a.g.num), cmp.Compare(b.page, a.page))
 	})
 	for _, y := range q.maybe {
 		f := &hits[y.at]
-		if f.seg > y.g.num+1 {
+		if f.seg > y.g.num {
 			continue
 		}
 		m, ok, err := x.readPage(q, y.g, y.page, ids[y.at])

@@ -123,6 +123,7 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 		if !done {
 			n.index.rollback()
 		}
+		clear(n.raw[:cap(n.raw)])               // the caller's memory must not hang on
 		giveBack(&n.s.scratch.ids, n.idScratch) // nobody looks up any more
 		n.idScratch = idScratch{}
 	}()

@@ -7,4 +7,4 @@ package store
 //
 // It is for those who want to see duplicates before they drop them, or to keep
 // them elsewhere. The decisions are those of Do, and are counted alike.
-func (b *Batch) Observe(r Record, fn func(*Tx) error) (Decision, error) { return b.do(r, true, fn) }
+func (b *Batch) Observe(r Record, fn func(*Tx) error) (Decision, error) { return b.do(&r, true, fn) }

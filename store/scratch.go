@@ -13,6 +13,7 @@ type scratch struct {
 
 // idScratch holds the IDs of a batch as they are stored.
 type idScratch struct {
+	raw    [][]byte // as they were given to Prepare
 	idents []ident
 	texts  []byte
 	text   []byte

@@ -101,10 +101,13 @@ func (t *table) shaded(tag uint32) bool {
 
 func (t *table) touch(tag uint32) uint64 {
 	if t.shadow == nil {
-		return t.slots[t.home(tag)]
+		return t.near(tag)
 	}
 	return t.shadow[tag>>(29-t.bits)/64]
 }
+
+// near loads the home of a tag.
+func (t *table) near(tag uint32) uint64 { return t.slots[t.home(tag)] }
 
 // insert puts a slot behind the filled ones of its home. It reports false when
 // the neighbourhood is full, which a larger table cures.
