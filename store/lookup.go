@@ -150,7 +150,7 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 			return stands(b.sweeps, m, r.g.num)
 		}
 	}
-	if f := b.ready.at(at); f != nil {
+	if f := x.at(at); f != nil {
 		if f.seg == 0 {
 			return marker{}, false, nil
 		}

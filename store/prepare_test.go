@@ -39,7 +39,7 @@ func TestPrepare_AheadOfTheOwner(t *testing.T) {
 		}
 	}
 	undone := errors.New("undone")
-	for _, decided := range []int{0, 1, alone, alone + piece, len(ids)} {
+	for _, decided := range []int{0, 1, alone, alone + maxPiece, len(ids)} {
 		require.ErrorIs(t, n.Update(func(b *Batch) error {
 			b.Prepare(ids)
 			check(b, 0, decided)

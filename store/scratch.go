@@ -23,7 +23,7 @@ type idScratch struct {
 // indexScratch is what segments need beside what they keep.
 type indexScratch struct {
 	found []found
-	maybe [3][]maybe // of the owner and its scouts
+	maybe [2][]maybe // of the owner and its scout
 	spare []*run     // empty ones
 	value []byte
 	text  []byte // of an extended entry
@@ -37,8 +37,8 @@ func (b *batchIndex) borrow(from *scratch) {
 	}
 }
 
-func (b *batchIndex) probers() [3]*prober {
-	return [...]*prober{&b.near, &b.ready.scouts[0].prober, &b.ready.scouts[1].prober}
+func (b *batchIndex) probers() [2]*prober {
+	return [...]*prober{&b.near, &b.ready.scout}
 }
 
 // giveBack gives everything back: nobody looks up any more.
