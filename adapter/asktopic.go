@@ -13,7 +13,7 @@ import (
 // What only some plans ask Kafka.
 
 // askTime asks, for partitions that begin at a time, where that is.
-func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
+func (s *session) askTime(ctx context.Context, inputs []resumeInputs) error {
 	o := &s.c.opts
 	topics := make(map[string]bool)
 	for _, in := range inputs {
@@ -37,11 +37,11 @@ func (s *session) askTime(ctx context.Context, inputs []Inputs) error {
 
 // askCompacted asks, for partitions whose records are read once more, whether
 // Kafka compacts the log.
-func (s *session) askCompacted(ctx context.Context, inputs []Inputs) error {
+func (s *session) askCompacted(ctx context.Context, inputs []resumeInputs) error {
 	known := make(map[string]bool)
 	for i := range inputs {
 		in := &inputs[i]
-		if !PlanResume(*in).reads() {
+		if !planResume(*in).reads() {
 			continue
 		}
 		compacted, ok := known[in.Topic]

@@ -312,7 +312,7 @@ func TestAssign_SeamIsLookedUp(t *testing.T) {
 		status, err := ns.Status()
 		require.NoError(t, err)
 		require.Equal(t, int64(2), status.LastOffset)
-		require.Equal(t, Fingerprint(w.kafka.ReadAll(t, topic)[0][2]), status.Fingerprint)
+		require.Equal(t, fingerprint(w.kafka.ReadAll(t, topic)[0][2]), status.Fingerprint)
 		require.NoError(t, w.run(), "the same record stands there")
 		require.NoError(t, ns.Update(func(b *store.Batch) error {
 			b.Remember(2, 12345)

@@ -12,7 +12,7 @@ import (
 // begin carries out the plan of the partition's start (R11): what it changes is
 // made durable in one batch, before anything flows, and what is pending is made
 // ready to be sent.
-func (p *partition) begin(ctx context.Context, plan Plan) error {
+func (p *partition) begin(ctx context.Context, plan resumePlan) error {
 	stored, settled, err := p.stored(plan)
 	if err != nil {
 		return fmt.Errorf("adapter: outputs of %s/%d: %w", p.topic, p.number, err)
@@ -30,9 +30,9 @@ func (p *partition) begin(ctx context.Context, plan Plan) error {
 	}
 	p.progress.starts(p.next.Offset)
 	switch plan.Action {
-	case ActionHandleAgain, ActionRebuild:
+	case actionHandleAgain, actionRebuild:
 		err = p.handleAgain(ctx, plan)
-	case ActionRestore:
+	case actionRestore:
 		err = p.restore(ctx, plan)
 	default:
 		return nil
@@ -48,7 +48,7 @@ func (p *partition) begin(ctx context.Context, plan Plan) error {
 // Outputs of another log, of a topic that was deleted, are not passed by what
 // happened in this one. They never stand beside those of this one: a partition
 // flows when they are sent.
-func (p *partition) stored(plan Plan) (left []*output, settled uint64, err error) {
+func (p *partition) stored(plan resumePlan) (left []*output, settled uint64, err error) {
 	settled = math.MaxUint64
 	err = p.ns.Pending(func(o store.Output) error {
 		p.staged = max(p.staged, o.Sequence)
@@ -122,7 +122,7 @@ func (p *partition) overrule(o opening, settled uint64) error {
 }
 
 // setK sets what Kafka is known to hold, as a plan changes it.
-func (p *partition) setK(b *store.Batch, plan Plan) {
+func (p *partition) setK(b *store.Batch, plan resumePlan) {
 	g, k := p.in.Committed, p.in.Local.Acknowledged
 	switch {
 	case plan.Follow:
@@ -135,7 +135,7 @@ func (p *partition) setK(b *store.Batch, plan Plan) {
 }
 
 // keep returns what is to be kept with the position, by a plan.
-func (p *partition) keep(plan Plan, status store.Status) note {
+func (p *partition) keep(plan resumePlan, status store.Status) note {
 	n := p.kept
 	if status.Position.TopicID != p.log { // offsets of another log
 		n.skipped, n.merged = nil, false
@@ -143,7 +143,7 @@ func (p *partition) keep(plan Plan, status store.Status) note {
 	clock := max(millis(status.Clock), millis(p.heard()))
 	n = n.within(p.s.c.opts.Window, clock)
 	follows := plan.Follow || plan.reads()
-	if tag, ours, err := DecodeTag(p.in.Committed.Tag); follows && ours && err == nil {
+	if tag, ours, err := decodeTag(p.in.Committed.Tag); follows && ours && err == nil {
 		n = n.skip(clock, plan.Skips...)
 		n.merged = n.merged || tag.Merged
 	}
@@ -156,14 +156,14 @@ func (p *partition) keep(plan Plan, status store.Status) note {
 // heard is the clock in the tag of what the group has committed in this log; the
 // zero time when there is none.
 func (p *partition) heard() time.Time {
-	tag, ours, err := DecodeTag(p.in.Committed.Tag)
+	tag, ours, err := decodeTag(p.in.Committed.Tag)
 	if !p.in.Committed.Present || !ours || err != nil || tag.TopicID != p.in.TopicID || tag.Clock <= 0 {
 		return time.Time{}
 	}
 	return time.UnixMilli(tag.Clock)
 }
 
-func reasonOf(plan Plan) store.Reason {
+func reasonOf(plan resumePlan) store.Reason {
 	if plan.Lost {
 		return store.Lost
 	}
@@ -171,7 +171,7 @@ func reasonOf(plan Plan) store.Reason {
 }
 
 // ready takes over the position that is durable now.
-func (p *partition) ready(plan Plan, stored []*output) error {
+func (p *partition) ready(plan resumePlan, stored []*output) error {
 	status, err := p.ns.Status()
 	if err != nil {
 		return fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err)
@@ -182,10 +182,10 @@ func (p *partition) ready(plan Plan, stored []*output) error {
 	p.out = p.s.box(topicPartition{p.topic, p.number}, p.log)
 	p.out.reset(stored)
 	if k := status.Committed; k != nil {
-		tag, ours, err := DecodeTag(k.Tag)
+		tag, ours, err := decodeTag(k.Tag)
 		p.unsure = !ours || err != nil || tag.StoreID != p.in.StoreID
 	}
-	tag, _, _ := DecodeTag(p.committed.Tag)
+	tag, _, _ := decodeTag(p.committed.Tag)
 	if plan.Lowered || tag.Rewind > plan.Rewind {
 		// What Kafka holds lies above what is to be committed now, or is not to
 		// be followed.
@@ -195,12 +195,12 @@ func (p *partition) ready(plan Plan, stored []*output) error {
 }
 
 // alarm tells the operator what a plan has done.
-func (p *partition) alarm(plan Plan) {
+func (p *partition) alarm(plan resumePlan) {
 	log := p.s.c.opts.Logger
 	if plan.Alarm != "" {
 		log.Warn(plan.Alarm, "topic", p.topic, "partition", p.number)
 	}
-	if r := plan.Gap; r != (Range{}) {
+	if r := plan.Gap; r != (offsetRange{}) {
 		log.Warn("jumped over a gap", "topic", p.topic, "partition", p.number, "from", r.From, "to", r.To)
 	}
 	if plan.Row == 7 {
@@ -209,4 +209,4 @@ func (p *partition) alarm(plan Plan) {
 	}
 }
 
-func (r Range) length() int64 { return r.To - r.From }
+func (r offsetRange) length() int64 { return r.To - r.From }

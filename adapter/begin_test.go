@@ -52,11 +52,11 @@ func (w *world) status() store.Status {
 }
 
 // tagged returns the tag that stands in Kafka.
-func (w *world) tagged() Tag {
+func (w *world) tagged() offsetTag {
 	w.Helper()
 	g, ok := w.kafka.Committed(w, group, topic, 0)
 	require.True(w, ok)
-	tag, ours, err := DecodeTag(g.Metadata)
+	tag, ours, err := decodeTag(g.Metadata)
 	require.NoError(w, err)
 	require.True(w, ours)
 	return tag

@@ -186,7 +186,7 @@ func (p *partition) tag(sent uint64) (string, error) {
 	}
 	st := p.s.c.st
 	kept := p.kept.within(p.s.c.opts.Window, millis(status.Clock))
-	return Tag{
+	return offsetTag{
 		StoreID:  st.ID(),
 		OpenID:   st.OpenID(),
 		TopicID:  p.log,
@@ -197,5 +197,5 @@ func (p *partition) tag(sent uint64) (string, error) {
 		Skipped:  kept.ranges(),
 		Merged:   kept.merged,
 		HasState: status.HasState,
-	}.Encode()
+	}.encode()
 }

@@ -154,14 +154,18 @@
 //
 // # Where a partition starts
 //
-// At each assignment a plan compares what the store has with what Kafka says
-// ([PlanResume], R11). Most starts change nothing. Where both cannot be right,
-// it stops with an error that names both sides, or does what an option says:
+// At each assignment a plan compares what the store has with what Kafka says (R11;
+// docs/semantics.md has its rows). Most starts change nothing. Where both cannot be
+// right, it stops with an error that names both sides, or does what an option says:
 //
-//	OnGap            retention deleted records before they were read
-//	OnForeignOffset  an operator or another client moved the group's offset
-//	OnMissingOffset  Kafka lost an offset that it had acknowledged
-//	FreshState       the handler's state is in another store
+//	row     error              what happened                             option
+//	3       ErrLogReplaced     the log is another one, or shorter
+//	5, 7    ErrTag             the offset's tag is damaged, or newer
+//	5 - 12  ErrStateElsewhere  the handler's state is in another store   FreshState
+//	6       ErrOffsetsLost     Kafka lost an offset that it had taken    OnMissingOffset
+//	7       ErrForeignOffset   somebody else moved the group's offset    OnForeignOffset
+//	8       ErrCloned          the store is a backup or a copy           store.Adopt
+//	last    ErrGap             retention deleted what was not read yet   OnGap
 //
 // # Restore
 //

@@ -7,11 +7,11 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Fingerprint returns a hash of what a record says: its timestamp, key, value
+// fingerprint returns a hash of what a record says: its timestamp, key, value
 // and headers, where null and empty differ. The record at one offset of one
 // log has one fingerprint, so that a log that was replaced is found out (R11
 // row 3). It is never 0, which stands for none. Not a cryptographic hash.
-func Fingerprint(rec *kgo.Record) uint64 {
+func fingerprint(rec *kgo.Record) uint64 {
 	h := xxh3.New()
 	var number [8]byte
 	integer := func(n int64) {

@@ -35,9 +35,9 @@ func TestFingerprint(t *testing.T) {
 	}
 	seen := map[uint64]int{}
 	for i, rec := range records {
-		sum := Fingerprint(rec)
+		sum := fingerprint(rec)
 		require.NotZero(t, sum)
-		require.Equal(t, sum, Fingerprint(rec))
+		require.Equal(t, sum, fingerprint(rec))
 		require.NotContains(t, seen, sum, i)
 		seen[sum] = i
 	}
@@ -46,7 +46,7 @@ func TestFingerprint(t *testing.T) {
 	rec := *records[6]
 	rec.Offset, rec.Partition, rec.LeaderEpoch, rec.Topic = 7, 1, 3, "elsewhere"
 	rec.Timestamp = rec.Timestamp.UTC().Add(999 * time.Microsecond)
-	require.Equal(t, Fingerprint(records[6]), Fingerprint(&rec))
+	require.Equal(t, fingerprint(records[6]), fingerprint(&rec))
 	// The value is stored with the position, and has to stay.
-	require.Equal(t, uint64(0x4adb42a38b5b6778), Fingerprint(&rec))
+	require.Equal(t, uint64(0x4adb42a38b5b6778), fingerprint(&rec))
 }

@@ -106,7 +106,7 @@ func TestFault_E10_Row7HonourForward(t *testing.T) {
 		require.Equal(t, append(ids("a", 10), "b3", "b4", "b1", "c"), w.calls.order)
 		require.Equal(t, uint64(3), c.Stats().Skipped)
 		require.Equal(t, []uint64{1, 4}, []uint64{c.Stats().Duplicates, c.Stats().Unknown})
-		require.Equal(t, []Range{{10, 13}}, w.tagged().Skipped)
+		require.Equal(t, []offsetRange{{10, 13}}, w.tagged().Skipped)
 		require.Equal(t, uint64(1), w.tagged().Rewind)
 		require.Equal(t, store.Cold, w.status().Coverage.Reason)
 

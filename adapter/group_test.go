@@ -261,7 +261,7 @@ func TestCommit_Tag(t *testing.T) {
 		require.NoError(t, w.consumer(shout).Run(t.Context()))
 		g, ok := w.kafka.Committed(t, group, topic, 0)
 		require.True(t, ok)
-		tag, ours, err := DecodeTag(g.Metadata)
+		tag, ours, err := decodeTag(g.Metadata)
 		require.NoError(t, err)
 		require.True(t, ours)
 		require.Equal(t, [16]byte(w.st.ID()), tag.StoreID)

@@ -15,11 +15,11 @@ import (
 var errHandledAgain = errors.New("adapter: it was handled before, and is handled again, " +
 	"for its state is not in this store; it cannot fail now")
 
-// handleAgain makes the state and the markers of Plan.Read again: the store lost
+// handleAgain makes the state and the markers of the plan's Read again: the store lost
 // them (row 9), or another store made them and the handler is pure (R13). Kafka
 // has their outputs, which are dropped. It decides as ever, in local batches, and
 // can be cut short anywhere.
-func (p *partition) handleAgain(ctx context.Context, plan Plan) error {
+func (p *partition) handleAgain(ctx context.Context, plan resumePlan) error {
 	p.repeating = true
 	defer func() { p.repeating = false }()
 	for p.next.Offset < plan.Read.To {
@@ -39,7 +39,7 @@ func (p *partition) handleAgain(ctx context.Context, plan Plan) error {
 }
 
 // handleSome goes on by a read, or over a range that a policy had skipped.
-func (p *partition) handleSome(ctx context.Context, plan Plan) error {
+func (p *partition) handleSome(ctx context.Context, plan resumePlan) error {
 	from, to := p.next.Offset, plan.Read.To
 	for _, s := range plan.Skips {
 		if s.From <= from && from < s.To {

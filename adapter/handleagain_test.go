@@ -67,8 +67,8 @@ func TestFault_E09_Row9SkipsAgain(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.backup(shout)
 		tag := w.tagged()
-		tag.Skipped = []Range{{2, 4}, {11, 13}}
-		text, err := tag.Encode()
+		tag.Skipped = []offsetRange{{2, 4}, {11, 13}}
+		text, err := tag.encode()
 		require.NoError(t, err)
 		w.setBack(15, text)
 		require.NoError(t, w.consumer(shout).Run(t.Context()))
@@ -194,7 +194,7 @@ func TestFault_E09_Row8Clone(t *testing.T) {
 		require.NoError(t, w.run())
 		tag := w.tagged()
 		tag.OpenID = [16]byte{0xee}
-		text, err := tag.Encode()
+		text, err := tag.encode()
 		require.NoError(t, err)
 		w.produceSlowly(ids("b", 5)...)
 		w.setBack(12, text)

@@ -17,13 +17,13 @@ import (
 // each of them starts.
 func (s *session) plans(
 	ctx context.Context, assigned map[string]map[int32]kgo.Offset,
-) ([]*partition, []Plan, error) {
+) ([]*partition, []resumePlan, error) {
 	log, err := s.askLog(ctx, assigned)
 	if err != nil {
 		return nil, nil, err
 	}
 	var parts []*partition
-	var inputs []Inputs
+	var inputs []resumeInputs
 	for topic, numbers := range assigned {
 		for number := range numbers {
 			p, in, err := s.open(topic, number, log)
@@ -48,9 +48,9 @@ func (s *session) plans(
 	if err := s.askCompacted(ctx, inputs); err != nil {
 		return nil, nil, err
 	}
-	plans := make([]Plan, len(inputs))
+	plans := make([]resumePlan, len(inputs))
 	for i, in := range inputs {
-		plans[i], parts[i].in = PlanResume(in), in
+		plans[i], parts[i].in = planResume(in), in
 	}
 	return parts, plans, nil
 }
@@ -101,10 +101,10 @@ func unanswered(what string, err error) error {
 
 // open opens the namespace of a partition, and returns the inputs that it and
 // the coordinator's answer hold.
-func (s *session) open(topic string, number int32, log logState) (*partition, Inputs, error) {
+func (s *session) open(topic string, number int32, log logState) (*partition, resumeInputs, error) {
 	o := &s.c.opts
 	p := &partition{s: s, topic: topic, number: number, log: log.ids[topic], end: log.end[topic][number]}
-	in := Inputs{
+	in := resumeInputs{
 		Group: o.Group, Topic: topic, Partition: number,
 		TopicID:    p.log,
 		Committed:  s.groupOffset(topic, p.log, number),
@@ -138,7 +138,7 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 	}
 	p.stamp = p.kept.stamp
 	in.HasState, in.StateWhole = status.HasState, status.HasState && !p.kept.broken
-	in.Local = Local{
+	in.Local = localPosition{
 		Present: !status.Position.IsZero(),
 		TopicID: status.Position.TopicID,
 		Offset:  status.Position.Offset,
@@ -150,7 +150,7 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 		in.Local.Restoring = r.To
 	}
 	if k := status.Committed; k != nil {
-		in.Local.Acknowledged = Committed{
+		in.Local.Acknowledged = committedOffset{
 			Present: true, Offset: k.Offset, Epoch: k.LeaderEpoch, Tag: k.Tag,
 		}
 	}
@@ -162,9 +162,9 @@ func (s *session) open(topic string, number int32, log logState) (*partition, In
 }
 
 // resumed takes over what Kafka has acknowledged to this store before.
-func (p *partition) resumed(in Inputs) {
+func (p *partition) resumed(in resumeInputs) {
 	g := in.Committed
-	tag, ours, err := DecodeTag(g.Tag)
+	tag, ours, err := decodeTag(g.Tag)
 	if !g.Present || !ours || err != nil || tag.StoreID != in.StoreID || tag.TopicID != in.TopicID {
 		return
 	}
@@ -174,7 +174,7 @@ func (p *partition) resumed(in Inputs) {
 }
 
 // groupOffset returns what the coordinator said of a partition (G).
-func (s *session) groupOffset(topic string, id store.ID, number int32) Committed {
+func (s *session) groupOffset(topic string, id store.ID, number int32) committedOffset {
 	for _, g := range s.committed.Groups {
 		for _, t := range g.Topics {
 			if t.Topic != topic && (t.Topic != "" || t.TopicID != id) {
@@ -182,7 +182,7 @@ func (s *session) groupOffset(topic string, id store.ID, number int32) Committed
 			}
 			for _, p := range t.Partitions {
 				if p.Partition == number && p.Offset >= 0 {
-					c := Committed{Present: true, Offset: p.Offset, Epoch: p.LeaderEpoch}
+					c := committedOffset{Present: true, Offset: p.Offset, Epoch: p.LeaderEpoch}
 					if p.Metadata != nil {
 						c.Tag = *p.Metadata
 					}
@@ -191,12 +191,12 @@ func (s *session) groupOffset(topic string, id store.ID, number int32) Committed
 			}
 		}
 	}
-	return Committed{}
+	return committedOffset{}
 }
 
 // askEpochs asks the brokers where the leader epochs of L and of G ended.
-func (s *session) askEpochs(ctx context.Context, inputs []Inputs) error {
-	ask := func(epoch func(*Inputs) (int32, bool), set func(*Inputs, EpochEnd)) error {
+func (s *session) askEpochs(ctx context.Context, inputs []resumeInputs) error {
+	ask := func(epoch func(*resumeInputs) (int32, bool), set func(*resumeInputs, epochEnd)) error {
 		var req kadm.OffsetForLeaderEpochRequest
 		for i := range inputs {
 			if e, ok := epoch(&inputs[i]); ok && e >= 0 {
@@ -216,27 +216,27 @@ func (s *session) askEpochs(ctx context.Context, inputs []Inputs) error {
 				return unanswered("leader epochs", end.Err)
 			}
 			if ok && end.EndOffset >= 0 {
-				set(&inputs[i], EpochEnd{Known: true, Offset: end.EndOffset})
+				set(&inputs[i], epochEnd{Known: true, Offset: end.EndOffset})
 			}
 		}
 		return nil
 	}
 	err := ask(
-		func(in *Inputs) (int32, bool) {
+		func(in *resumeInputs) (int32, bool) {
 			return in.Local.Epoch, in.Local.Present && in.Local.TopicID == in.TopicID
 		},
-		func(in *Inputs, end EpochEnd) { in.LocalEpochEnd = end })
+		func(in *resumeInputs, end epochEnd) { in.LocalEpochEnd = end })
 	if err != nil {
 		return err
 	}
 	return ask(
-		func(in *Inputs) (int32, bool) { return in.Committed.Epoch, in.Committed.Present },
-		func(in *Inputs, end EpochEnd) { in.CommittedEpochEnd = end })
+		func(in *resumeInputs) (int32, bool) { return in.Committed.Epoch, in.Committed.Present },
+		func(in *resumeInputs, end epochEnd) { in.CommittedEpochEnd = end })
 }
 
 // askSeams looks at what stands now where the last record of each partition
 // stood.
-func (s *session) askSeams(ctx context.Context, parts []*partition, inputs []Inputs) error {
+func (s *session) askSeams(ctx context.Context, parts []*partition, inputs []resumeInputs) error {
 	order := make([]int, len(parts))
 	for i := range order {
 		order[i] = i
@@ -255,11 +255,11 @@ func (s *session) askSeams(ctx context.Context, parts []*partition, inputs []Inp
 		case err != nil:
 			return err
 		case len(recs) == 0 || recs[0].Offset != l.Last:
-			l.Seam = SeamNothing
-		case Fingerprint(recs[0]) == status.Fingerprint:
-			l.Seam = SeamSame
+			l.Seam = seamNothing
+		case fingerprint(recs[0]) == status.Fingerprint:
+			l.Seam = seamSame
 		default:
-			l.Seam = SeamOther
+			l.Seam = seamOther
 		}
 		return nil
 	})
@@ -267,7 +267,7 @@ func (s *session) askSeams(ctx context.Context, parts []*partition, inputs []Inp
 
 // askName asks, for partitions of which nobody knows a position, whether the
 // group or this store ever had one in the topic's name.
-func (s *session) askName(ctx context.Context, inputs []Inputs) error {
+func (s *session) askName(ctx context.Context, inputs []resumeInputs) error {
 	had := make(map[string]bool)
 	for i := range inputs {
 		if in := &inputs[i]; !in.Committed.Present && !in.Local.Present {

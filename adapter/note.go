@@ -26,7 +26,7 @@ type note struct {
 
 // skip is a range that a policy skipped: it has no markers and is not restored.
 type skip struct {
-	Range
+	offsetRange
 	clock int64 // of the namespace when it was skipped, Unix milliseconds
 }
 
@@ -99,7 +99,7 @@ func decodeNote(b []byte) (n note, err error) {
 // skip returns the note with more ranges skipped, at this clock. Ranges that
 // touch become one, with the later clock; and where there are too many, those
 // with the smallest gaps between them.
-func (n note) skip(clock int64, ranges ...Range) note {
+func (n note) skip(clock int64, ranges ...offsetRange) note {
 	all := slices.Clone(n.skipped)
 	for _, r := range ranges {
 		if r.From < r.To {
@@ -147,10 +147,10 @@ func (n note) within(w window.Window, clock int64) note {
 }
 
 // ranges are those for the tag.
-func (n note) ranges() []Range {
-	var all []Range
+func (n note) ranges() []offsetRange {
+	var all []offsetRange
 	for _, s := range n.skipped {
-		all = append(all, s.Range)
+		all = append(all, s.offsetRange)
 	}
 	return all
 }

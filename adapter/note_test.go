@@ -19,7 +19,7 @@ func TestNote_RoundTrip(t *testing.T) {
 		for range rapid.IntRange(0, 5).Draw(t, "ranges") {
 			from := rapid.Int64Range(0, 50).Draw(t, "from")
 			to := from + rapid.Int64Range(0, 10).Draw(t, "length")
-			n = n.skip(rapid.Int64().Draw(t, "clock"), Range{from, to})
+			n = n.skip(rapid.Int64().Draw(t, "clock"), offsetRange{from, to})
 			for o := from; o < to; o++ {
 				covered[o] = true
 			}
@@ -53,23 +53,23 @@ func TestNote_RoundTrip(t *testing.T) {
 func TestNote_IsBounded(t *testing.T) {
 	n := note{}
 	for i := range int64(noteMost) {
-		n = n.skip(i, Range{10 * i, 10*i + 1})
+		n = n.skip(i, offsetRange{10 * i, 10*i + 1})
 	}
 	require.Len(t, n.skipped, noteMost)
 	require.False(t, n.merged)
-	n = n.skip(7, Range{1993, 1994})
+	n = n.skip(7, offsetRange{1993, 1994})
 	require.Len(t, n.skipped, noteMost)
 	require.True(t, n.merged)
-	require.Equal(t, skip{Range{1990, 1994}, 199}, n.skipped[noteMost-1], "the smallest gap")
+	require.Equal(t, skip{offsetRange{1990, 1994}, 199}, n.skipped[noteMost-1], "the smallest gap")
 }
 
 // What was skipped is told as long as its markers would count.
 func TestNote_LeavesTheWindow(t *testing.T) {
 	hour := time.Hour.Milliseconds()
-	n := note{merged: true}.skip(1000, Range{1, 2}).skip(2000, Range{5, 6})
+	n := note{merged: true}.skip(1000, offsetRange{1, 2}).skip(2000, offsetRange{5, 6})
 	require.Len(t, n.within(window.Hour, 999+hour).skipped, 2)
 	left := n.within(window.Hour, 1000+hour)
-	require.Equal(t, []Range{{5, 6}}, left.ranges())
+	require.Equal(t, []offsetRange{{5, 6}}, left.ranges())
 	require.True(t, left.merged)
 	require.Equal(t, note{skipped: []skip{}}, n.within(window.Hour, 9*hour))
 	require.Len(t, n.within(window.Forever, 1<<60).skipped, 2)

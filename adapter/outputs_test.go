@@ -245,7 +245,7 @@ func (w *world) pending(partition int32) (n int) {
 	ns, err := w.st.Namespace(namespaceName(group, topic, partition), nil)
 	require.NoError(w, err)
 	g, _ := w.kafka.Committed(w, group, topic, partition)
-	tag, _, err := DecodeTag(g.Metadata)
+	tag, _, err := decodeTag(g.Metadata)
 	require.NoError(w, err)
 	require.NoError(w, ns.Pending(func(o store.Output) error {
 		if o.Sequence > tag.Sequence {

@@ -21,8 +21,8 @@ type partition struct {
 	number int32
 	log    store.ID // the topic's ID
 	ns     *store.Namespace
-	in     Inputs // of its plan
-	kept   note   // what is kept with the position
+	in     resumeInputs // of its plan
+	kept   note         // what is kept with the position
 
 	next  store.Position // L, as it is durable
 	at    atomic.Int64   // its offset, for who looks from beside
@@ -120,7 +120,7 @@ func (p *partition) decideBatch(ctx, run context.Context, recs []*kgo.Record) (w
 			return err
 		}
 		if w.last != nil {
-			b.Remember(w.last.Offset, Fingerprint(w.last))
+			b.Remember(w.last.Offset, fingerprint(w.last))
 			var err error
 			if kept, err = p.keepStamp(b, w.last); err != nil {
 				return err

@@ -234,9 +234,9 @@ func (s *session) alone(of topicPartition) error {
 	}
 	g, known := s.groupOffset(of.topic, p.log, of.number), p.in.Committed
 	if c := p.committed; c.Tag != "" {
-		known = Committed{Present: true, Offset: c.Offset, Epoch: c.LeaderEpoch, Tag: c.Tag}
+		known = committedOffset{Present: true, Offset: c.Offset, Epoch: c.LeaderEpoch, Tag: c.Tag}
 	}
-	tag, firstseen, err := DecodeTag(g.Tag)
+	tag, firstseen, err := decodeTag(g.Tag)
 	mine := firstseen && err == nil && tag.StoreID == s.c.st.ID() && tag.OpenID == s.c.st.OpenID()
 	switch {
 	case mine, g.Present == known.Present && g.Offset == known.Offset && g.Tag == known.Tag:

@@ -21,27 +21,27 @@ const restoreBatch = 5000
 
 // opening is how a plan begins: what is durable before its reading.
 type opening struct {
-	plan    Plan           // with the position at which the reading begins
+	plan    resumePlan     // with the position at which the reading begins
 	restore *store.Restore // nil: none is begun
 	since   time.Time      // coverage opens at this clock, or a later one
 }
 
 // reads tells whether a plan reads records before the partition flows.
-func (p Plan) reads() bool { return p.Action != ActionStart && p.Action != ActionStop }
+func (p resumePlan) reads() bool { return p.Action != actionStart && p.Action != actionStop }
 
 // opening returns how the plan begins. A reading begins at the offset of its
 // range; K follows when it is done.
-func (p *partition) opening(ctx context.Context, plan Plan) (opening, error) {
+func (p *partition) opening(ctx context.Context, plan resumePlan) (opening, error) {
 	o := opening{plan: plan, since: p.heard()}
 	if !plan.reads() {
 		return o, nil
 	}
 	first := &o.plan
 	first.Offset, first.Epoch, first.Follow = plan.Read.From, p.in.Local.Epoch, false
-	if plan.Gap != (Range{}) || plan.EmptyState || plan.Read.From == FromClock {
+	if plan.Gap != (offsetRange{}) || plan.EmptyState || plan.Read.From == fromClock {
 		first.Epoch = -1
 	}
-	if plan.Action == ActionHandleAgain {
+	if plan.Action == actionHandleAgain {
 		return o, nil
 	}
 	o.since = time.Time{}
@@ -49,19 +49,19 @@ func (p *partition) opening(ctx context.Context, plan Plan) (opening, error) {
 	if plan.Clock > 0 {
 		o.restore.Until = time.UnixMilli(plan.Clock)
 	}
-	if plan.Action == ActionRestore && p.s.c.opts.RestoreFrom != "" {
+	if plan.Action == actionRestore && p.s.c.opts.RestoreFrom != "" {
 		err := p.openAtOutput(ctx, plan, p.edge(plan), &o)
 		return o, err
 	}
 	switch {
-	case plan.Action == ActionRebuild && plan.EmptyState:
+	case plan.Action == actionRebuild && plan.EmptyState:
 		o.restore.Anew = p.oneLog()
-	case plan.Read.From == FromClock || p.byOutput():
+	case plan.Read.From == fromClock || p.byOutput():
 		err := p.openAtClock(ctx, plan, &o)
 		return o, err
 	case plan.Forget:
 		first.Epoch = p.in.Local.Acknowledged.Epoch
-		if tag, ours, err := DecodeTag(p.in.Local.Acknowledged.Tag); ours && err == nil && tag.Clock > 0 {
+		if tag, ours, err := decodeTag(p.in.Local.Acknowledged.Tag); ours && err == nil && tag.Clock > 0 {
 			o.restore.From = time.UnixMilli(tag.Clock)
 		}
 	}
@@ -89,7 +89,7 @@ func (p *partition) byOutput() bool {
 }
 
 // edge returns the edge of the window at G, 0 when there is none.
-func (p *partition) edge(plan Plan) int64 {
+func (p *partition) edge(plan resumePlan) int64 {
 	w := p.s.c.opts.Window
 	if w.IsForever() || plan.Clock <= 0 {
 		return 0
@@ -100,7 +100,7 @@ func (p *partition) edge(plan Plan) int64 {
 // openAtClock begins a restore from nothing: at the first record of the time W
 // before the clock of G (R13). Where that is the beginning of the log, all of it
 // is read as it was read the first time.
-func (p *partition) openAtClock(ctx context.Context, plan Plan, o *opening) error {
+func (p *partition) openAtClock(ctx context.Context, plan resumePlan, o *opening) error {
 	edge := p.edge(plan)
 	at := p.in.LogStart
 	if edge > 0 {
@@ -135,9 +135,9 @@ func (r *reader) offsetAt(ctx context.Context, ms int64) (int64, error) {
 	return found[r.topic][r.number], nil
 }
 
-// restore enters the markers of Plan.Read, from the position on. Each batch is
+// restore enters the markers of the plan's Read, from the position on. Each batch is
 // durable with its position, so that it can be cut short anywhere.
-func (p *partition) restore(ctx context.Context, plan Plan) error {
+func (p *partition) restore(ctx context.Context, plan resumePlan) error {
 	if p.outputs != nil {
 		return p.restoreOutputs(ctx)
 	}
@@ -145,7 +145,7 @@ func (p *partition) restore(ctx context.Context, plan Plan) error {
 	if !plan.Follow { // the tag is gone: the store kept them when it began
 		skips = p.kept.ranges()
 	}
-	return p.enterAll(ctx, p.source, Range{p.next.Offset, plan.Read.To}, skips, func(c chunk) error {
+	return p.enterAll(ctx, p.source, offsetRange{p.next.Offset, plan.Read.To}, skips, func(c chunk) error {
 		if err := p.enter(c, plan); err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (p *partition) restore(ctx context.Context, plan Plan) error {
 // enterAll hands enter what each read of a range brings, while the next one is on
 // its way.
 func (p *partition) enterAll(
-	ctx context.Context, r *reader, of Range, skips []Range, enter func(chunk) error,
+	ctx context.Context, r *reader, of offsetRange, skips []offsetRange, enter func(chunk) error,
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	chunks := r.ahead(ctx, of.From, of.To, skips)
@@ -181,7 +181,7 @@ func (p *partition) enterAll(
 }
 
 // enter makes durable what a read brought.
-func (p *partition) enter(c chunk, plan Plan) error {
+func (p *partition) enter(c chunk, plan resumePlan) error {
 	for first := true; first || len(c.recs) > 0; first = false {
 		n := min(len(c.recs), restoreBatch)
 		recs, next := c.recs[:n], c.next
@@ -195,7 +195,7 @@ func (p *partition) enter(c chunk, plan Plan) error {
 	return nil
 }
 
-func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan Plan) error {
+func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan resumePlan) error {
 	p.watchStamps(recs)
 	at, kept := p.next, p.kept
 	err := p.ns.Update(func(b *store.Batch) error {
@@ -214,7 +214,7 @@ func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan P
 		}
 		if n := len(items); n > 0 {
 			last := items[n-1].rec
-			b.Remember(last.Offset, Fingerprint(last))
+			b.Remember(last.Offset, fingerprint(last))
 			var err error
 			if kept, err = p.keepStamp(b, last); err != nil {
 				return err
@@ -234,7 +234,7 @@ func (p *partition) enterBatch(recs []*kgo.Record, next int64, hole bool, plan P
 
 // enterRecord enters one record. One that has no ID, or whose ID cannot be taken,
 // left no marker.
-func (p *partition) enterRecord(b *store.Batch, it *item, plan Plan) error {
+func (p *partition) enterRecord(b *store.Batch, it *item, plan resumePlan) error {
 	if plan.Epoch >= 0 && it.rec.LeaderEpoch > plan.Epoch {
 		return &again{fmt.Errorf("%s/%d: the record at %d is of leader epoch %d, the group's offset %d of epoch %d: "+
 			"the log has changed", p.topic, p.number, it.rec.Offset, it.rec.LeaderEpoch, plan.Offset, plan.Epoch)}
@@ -249,12 +249,12 @@ func (p *partition) enterRecord(b *store.Batch, it *item, plan Plan) error {
 
 // follow ends a start at which records were read: the position is G, and K
 // becomes G.
-func (p *partition) follow(plan Plan) error {
+func (p *partition) follow(plan resumePlan) error {
 	g, at := p.in.Committed, p.next
 	at.Offset, at.LeaderEpoch = max(at.Offset, plan.Offset), max(at.LeaderEpoch, plan.Epoch)
 	err := p.ns.Update(func(b *store.Batch) error {
 		p.tell(b)
-		if plan.Action != ActionHandleAgain {
+		if plan.Action != actionHandleAgain {
 			if err := b.SetPosition(at); err != nil {
 				return err
 			}
@@ -275,7 +275,7 @@ func (p *partition) follow(plan Plan) error {
 	if err != nil {
 		return later(fmt.Errorf("adapter: position of %s/%d: %w", p.topic, p.number, err))
 	}
-	if plan.Action == ActionHandleAgain {
+	if plan.Action == actionHandleAgain {
 		at = p.next
 	}
 	p.durable(at, nil)
@@ -285,6 +285,6 @@ func (p *partition) follow(plan Plan) error {
 
 // endsOpen tells whether a reading does not bring all that its range had: Kafka
 // compacts the log, what was skipped is not told exactly, or the log lost a tail.
-func (p Plan) endsOpen(in Inputs, kept note) bool {
+func (p resumePlan) endsOpen(in resumeInputs, kept note) bool {
 	return in.Compacted || p.OpensCoverage && p.Lowered || kept.merged
 }

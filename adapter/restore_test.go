@@ -398,7 +398,7 @@ func TestRestore_LaterEpoch(t *testing.T) {
 	p := &partition{s: &session{c: &Consumer{opts: Options{ID: Header("id")}}}, topic: topic}
 	rec := record(0, "a")
 	rec.LeaderEpoch = 4
-	err := p.enterRecord(nil, &item{rec: rec, id: []byte("a")}, Plan{Epoch: 3})
+	err := p.enterRecord(nil, &item{rec: rec, id: []byte("a")}, resumePlan{Epoch: 3})
 	var again *again
 	require.True(t, errors.As(err, &again))
 	require.ErrorContains(t, err, "leader epoch 4")

@@ -27,7 +27,7 @@ type outputLog struct {
 }
 
 // outputLog returns the output topic as it is now.
-func (p *partition) outputLog(ctx context.Context, plan Plan, edge int64) (*outputLog, error) {
+func (p *partition) outputLog(ctx context.Context, plan resumePlan, edge int64) (*outputLog, error) {
 	name := p.s.c.opts.RestoreFrom
 	adm := admin{kadm.NewClient(p.source.cl)}
 	metadata, err := adm.Metadata(ctx, name)
@@ -126,7 +126,7 @@ func (l *outputLog) marker(rec *kgo.Record) (m store.Record, ok bool) {
 }
 
 // openAtOutput begins, or goes on with, a restore from the relay's output.
-func (p *partition) openAtOutput(ctx context.Context, plan Plan, edge int64, o *opening) error {
+func (p *partition) openAtOutput(ctx context.Context, plan resumePlan, edge int64, o *opening) error {
 	l, err := p.outputLog(ctx, plan, edge)
 	if err != nil {
 		return err
@@ -137,7 +137,7 @@ func (p *partition) openAtOutput(ctx context.Context, plan Plan, edge int64, o *
 	if p.in.Compacted, err = (admin{kadm.NewClient(l.cl)}).compacted(ctx, l.topic); err != nil {
 		return err
 	}
-	if o.plan.Offset = plan.Read.From; plan.Read.From == FromClock {
+	if o.plan.Offset = plan.Read.From; plan.Read.From == fromClock {
 		o.plan.Offset, o.restore.Anew = 0, p.oneLog()
 	}
 	status, err := p.ns.Status()
@@ -150,7 +150,7 @@ func (p *partition) openAtOutput(ctx context.Context, plan Plan, edge int64, o *
 		return nil
 	}
 	since := edge
-	if plan.Read.From != FromClock {
+	if plan.Read.From != fromClock {
 		since = max(edge, millis(status.Clock))
 	}
 	at, whole, err := l.begins(ctx, since)
@@ -158,7 +158,7 @@ func (p *partition) openAtOutput(ctx context.Context, plan Plan, edge int64, o *
 		return err
 	}
 	o.restore.Source = store.Position{TopicID: l.log, Partition: l.number, Offset: at, LeaderEpoch: -1}
-	if plan.Read.From == FromClock || !whole {
+	if plan.Read.From == fromClock || !whole {
 		first, found, err := l.first(ctx, at)
 		switch {
 		case err != nil:
@@ -180,7 +180,7 @@ func (p *partition) restoreOutputs(ctx context.Context) error {
 		return err
 	}
 	l := p.outputs
-	return p.enterAll(ctx, l.reader, Range{status.Restore.Source.Offset, l.end}, nil, p.enterOutputs)
+	return p.enterAll(ctx, l.reader, offsetRange{status.Restore.Source.Offset, l.end}, nil, p.enterOutputs)
 }
 
 // enterOutputs makes durable what a read of the output brought.

@@ -48,7 +48,7 @@ type progress struct {
 	at    RestoreProgress // guarded by restoreStats.mu
 }
 
-func (c *Consumer) newProgress(p *partition, plan Plan) *progress {
+func (c *Consumer) newProgress(p *partition, plan resumePlan) *progress {
 	return &progress{c: c, of: topicPartition{p.topic, p.number},
 		at: RestoreProgress{Topic: p.topic, Partition: p.number, From: -1, To: plan.Read.To}}
 }

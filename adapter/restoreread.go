@@ -138,7 +138,7 @@ func (r *reader) adapt(recs []*kgo.Record, bytes int) {
 // skipped are passed over, as holes. The channel closes after the last read, or
 // the first with an error; whoever stops before takes what is left after it has
 // cancelled the context.
-func (r *reader) ahead(ctx context.Context, from, to int64, skips []Range) <-chan chunk {
+func (r *reader) ahead(ctx context.Context, from, to int64, skips []offsetRange) <-chan chunk {
 	chunks := make(chan chunk)
 	go func() {
 		defer close(chunks)

@@ -22,7 +22,7 @@ type restoration struct {
 }
 
 // beginRestores begins the plans that read before their partition flows.
-func (s *session) beginRestores(ctx context.Context, parts []*partition, plans []Plan) error {
+func (s *session) beginRestores(ctx context.Context, parts []*partition, plans []resumePlan) error {
 	for i, p := range parts {
 		if !plans[i].reads() {
 			continue
@@ -47,7 +47,7 @@ func (s *session) beginRestores(ctx context.Context, parts []*partition, plans [
 }
 
 // restore carries out a plan beside the loop, and hands the partition over.
-func (s *session) restore(ctx context.Context, r *restoration, plan Plan) {
+func (s *session) restore(ctx context.Context, r *restoration, plan resumePlan) {
 	defer close(r.ended)
 	defer r.cancel()
 	select {

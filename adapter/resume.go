@@ -69,59 +69,59 @@ const (
 	MissingOffsetResume                        // the partition goes on where the store stands
 )
 
-// Committed is an offset in Kafka with what was committed beside it. The zero
+// A committedOffset is an offset in Kafka with what was committed beside it. The zero
 // value is none.
-type Committed struct {
+type committedOffset struct {
 	Present bool
 	Offset  int64  // the next one
 	Epoch   int32  // leader epoch, -1 when none
 	Tag     string // the metadata as it is
 }
 
-// EpochEnd is a broker's answer to where a leader epoch ended. The zero value
+// An epochEnd is a broker's answer to where a leader epoch ended. The zero value
 // is no answer.
-type EpochEnd struct {
+type epochEnd struct {
 	Known  bool
 	Offset int64
 }
 
-// Seam is what stands now where the last record of the store stood.
-type Seam uint8
+// A seam is what stands now where the last record of the store stood.
+type seam uint8
 
 // The seams. Nothing at that offset is no evidence: compaction and control
 // records do that.
 const (
-	SeamNotAsked Seam = iota
-	SeamSame
-	SeamOther
-	SeamNothing
+	seamNotAsked seam = iota
+	seamSame
+	seamOther
+	seamNothing
 )
 
-// Local is the position of a store in a partition. The zero value is none.
-type Local struct {
+// A localPosition is the position of a store in a partition. The zero value is none.
+type localPosition struct {
 	Present      bool
 	TopicID      [16]byte
-	Offset       int64     // L, the next one
-	Epoch        int32     // leader epoch of the record before it, -1 when none
-	Last         int64     // offset of the record remembered
-	Seam         Seam      // what stands at Last now
-	Acknowledged Committed // K
+	Offset       int64           // L, the next one
+	Epoch        int32           // leader epoch of the record before it, -1 when none
+	Last         int64           // offset of the record remembered
+	Seam         seam            // what stands at Last now
+	Acknowledged committedOffset // K
 	Rewind       uint64
 	Restoring    int64 // the offset up to which it was being restored; 0: it was not
 }
 
-// Inputs are all that the start of a partition depends on (R11).
-type Inputs struct {
+// resumeInputs are all that the start of a partition depends on (R11).
+type resumeInputs struct {
 	// Group, Topic and Partition are for errors and alarms. They decide nothing.
 	Group     string
 	Topic     string
 	Partition int32
 
-	TopicID   [16]byte  // of the topic as it is now; zero when brokers give none
-	Local     Local     // L and K
-	Committed Committed // G, of a stable read
+	TopicID   [16]byte        // of the topic as it is now; zero when brokers give none
+	Local     localPosition   // L and K
+	Committed committedOffset // G, of a stable read
 
-	LocalEpochEnd, CommittedEpochEnd EpochEnd // the broker's answers for the epochs of L and G
+	LocalEpochEnd, CommittedEpochEnd epochEnd // the broker's answers for the epochs of L and G
 
 	LogStart, LogEnd int64
 	Compacted        bool // the topic's clean-up policy
@@ -145,46 +145,46 @@ type Inputs struct {
 	OnMissingOffset OnMissingOffset
 }
 
-// Action is what a plan does before a partition flows.
-type Action uint8
+// A planAction is what a plan does before a partition flows.
+type planAction uint8
 
-// The actions. The zero Action is none of them.
+// The actions. The zero planAction is none of them.
 const (
-	_                 Action = iota
-	ActionStart              // nothing: the partition flows from Plan.Offset
-	ActionRestore            // markers of Plan.Read are restored, without the handler
-	ActionRebuild            // the handler makes state and markers of Plan.Read, outputs dropped
-	ActionHandleAgain        // the handler runs again over Plan.Read, outputs dropped
-	ActionStop               // the partition stops with Plan.Err
+	_                 planAction = iota
+	actionStart                  // nothing: the partition flows from the plan's Offset
+	actionRestore                // markers of Read are restored, without the handler
+	actionRebuild                // the handler makes state and markers of Read, outputs dropped
+	actionHandleAgain            // the handler runs again over Read, outputs dropped
+	actionStop                   // the partition stops with Err
 )
 
 const (
-	// LastRow is the row of a plan that the last row of R11 has changed.
-	LastRow = 14
-	// FromClock as Plan.Read.From: the reading begins at the time W before Plan.Clock.
-	FromClock = -1
+	// lastRow is the row of a plan that the last row of R11 has changed.
+	lastRow = 14
+	// fromClock as Read.From: the reading begins at the time W before Clock.
+	fromClock = -1
 )
 
-// A Plan says where a partition starts and what comes before. Of a plan that
+// A resumePlan says where a partition starts and what comes before. Of a plan that
 // stops only Row, Action and Err are set. What is pending is sent before the
 // partition flows.
-type Plan struct {
-	Row    int    // of R11, 3 to 13, or LastRow
-	Action Action // what comes first
-	Offset int64  // where the partition flows from: the new L
-	Epoch  int32  // leader epoch to fetch Offset with, -1 when none
+type resumePlan struct {
+	Row    int        // of R11, 3 to 13, or lastRow
+	Action planAction // what comes first
+	Offset int64      // where the partition flows from: the new L
+	Epoch  int32      // leader epoch to fetch Offset with, -1 when none
 
-	Read  Range   // what the action reads
-	Skips []Range // what a policy skipped, inside Read or not: no markers, no handler
-	Clock int64   // the clock in G's tag, for FromClock; Unix milliseconds
+	Read  offsetRange   // what the action reads
+	Skips []offsetRange // what a policy skipped, inside Read or not: no markers, no handler
+	Clock int64         // the clock in G's tag, for fromClock; Unix milliseconds
 
 	Lowered bool  // row 2: L and K become the lower of themselves and LowerTo, and
 	LowerTo int64 // the last record, when it stands there or above, is forgotten
 
-	Follow  bool   // K becomes G with its tag, in the next batch
-	Rewind  uint64 // the position's rewind number from now on
-	Skipped Range  // row 7: what honouring skips, for the tag
-	Gap     Range  // the last row: what is jumped over
+	Follow  bool        // K becomes G with its tag, in the next batch
+	Rewind  uint64      // the position's rewind number from now on
+	Skipped offsetRange // row 7: what honouring skips, for the tag
+	Gap     offsetRange // the last row: what is jumped over
 
 	Forget     bool  // row 12: markers with origins from ForgetFrom on are forgotten first,
 	ForgetFrom int64 // and what is pending with them
@@ -207,10 +207,10 @@ type Plan struct {
 	where string
 }
 
-// PlanResume plans where a partition starts: the table of R11. Rows 1 and 2
+// planResume plans where a partition starts: the table of R11. Rows 1 and 2
 // change the inputs and go on; of rows 3 to 13 the first that matches gives an
 // offset, which the last row judges. It is a pure and total function.
-func PlanResume(in Inputs) Plan {
+func planResume(in resumeInputs) resumePlan {
 	r := newResume(in)
 	r.recreated()
 	r.tailLoss()

@@ -23,11 +23,11 @@ func (c *choices) below(n int) int {
 func (c *choices) offset() int64 { return int64(c.below(13)) }
 func (c *choices) yes() bool     { return c.below(2) == 1 }
 
-func (c *choices) end() EpochEnd {
+func (c *choices) end() epochEnd {
 	if c.yes() {
-		return EpochEnd{}
+		return epochEnd{}
 	}
-	return EpochEnd{Known: true, Offset: c.offset() - 1}
+	return epochEnd{Known: true, Offset: c.offset() - 1}
 }
 
 func (c *choices) tag() string {
@@ -37,7 +37,7 @@ func (c *choices) tag() string {
 	case 1:
 		return []string{"consumer-1", "fs2.AAAA", "fs1.AAAA"}[c.below(3)]
 	}
-	tag := Tag{
+	tag := offsetTag{
 		StoreID:  [][16]byte{thisStore, otherStore, ancestor}[c.below(3)],
 		OpenID:   [][16]byte{thisOpen, {0xee}}[c.below(2)],
 		TopicID:  [][16]byte{thisTopic, thisTopic, oldTopic}[c.below(3)],
@@ -49,26 +49,26 @@ func (c *choices) tag() string {
 	}
 	if c.yes() {
 		from := c.offset()
-		tag.Skipped = []Range{{from, from + 1 + c.offset()}}
+		tag.Skipped = []offsetRange{{from, from + 1 + c.offset()}}
 	}
-	text, err := tag.Encode()
+	text, err := tag.encode()
 	if err != nil {
 		panic(err)
 	}
 	return text
 }
 
-func (c *choices) committed() Committed {
+func (c *choices) committed() committedOffset {
 	if c.below(4) == 0 {
-		return Committed{}
+		return committedOffset{}
 	}
-	return Committed{Present: true, Offset: c.offset(), Epoch: 6, Tag: c.tag()}
+	return committedOffset{Present: true, Offset: c.offset(), Epoch: 6, Tag: c.tag()}
 }
 
 // inputs returns inputs as a store can have them: what was acknowledged to it
 // is not above L, and the last record stands below it.
-func (c *choices) inputs() Inputs {
-	in := Inputs{
+func (c *choices) inputs() resumeInputs {
+	in := resumeInputs{
 		Group: "g", Topic: "t", TopicID: thisTopic, StoreID: thisStore,
 		Ancestors: [][16]byte{ancestor},
 		KnownOpen: func(open [16]byte) bool { return open == thisOpen },
@@ -85,8 +85,8 @@ func (c *choices) inputs() Inputs {
 	}
 	if c.below(4) != 0 {
 		l := c.offset()
-		in.Local = Local{Present: true, TopicID: thisTopic, Offset: l, Epoch: 5, Last: l - 1,
-			Seam: Seam(c.below(4)), Rewind: uint64(c.below(3)), Acknowledged: c.committed()}
+		in.Local = localPosition{Present: true, TopicID: thisTopic, Offset: l, Epoch: 5, Last: l - 1,
+			Seam: seam(c.below(4)), Rewind: uint64(c.below(3)), Acknowledged: c.committed()}
 		if c.yes() {
 			in.Local.Acknowledged = in.Committed
 		}
@@ -105,7 +105,7 @@ func (c *choices) inputs() Inputs {
 // the oracle of FuzzResumePlan.
 type known struct {
 	hasL, hasG, hasK, isK bool
-	tag                   Tag
+	tag                   offsetTag
 	tagged, readable      bool
 	l, g, k               int64 // after a tail loss
 	lost, unseen          bool
@@ -113,7 +113,7 @@ type known struct {
 	cut                   int64 // where the restore ends that was cut short
 }
 
-func know(in Inputs) known {
+func know(in resumeInputs) known {
 	k := known{
 		hasL: in.Local.Present && in.Local.TopicID == in.TopicID,
 		l:    in.Local.Offset, g: in.Committed.Offset, k: in.Local.Acknowledged.Offset,
@@ -123,15 +123,15 @@ func know(in Inputs) known {
 		k.cut = in.Local.Restoring
 	}
 	var err error
-	k.tag, k.tagged, err = DecodeTag(in.Committed.Tag)
+	k.tag, k.tagged, err = decodeTag(in.Committed.Tag)
 	k.readable = err == nil
 	k.hasG = in.Committed.Present && (!k.tagged || !k.readable || k.tag.TopicID == in.TopicID)
 	k.isK = k.hasG && k.hasK && k.g == k.k && in.Committed.Tag == in.Local.Acknowledged.Tag
 
-	short := func(has bool, offset int64, e EpochEnd) bool {
+	short := func(has bool, offset int64, e epochEnd) bool {
 		return has && e.Known && e.Offset >= 0 && e.Offset < offset
 	}
-	sound := func(offset int64, e EpochEnd) bool { return e.Known && e.Offset >= offset }
+	sound := func(offset int64, e epochEnd) bool { return e.Known && e.Offset >= offset }
 	lShort, gShort := short(k.hasL, k.l, in.LocalEpochEnd), short(k.hasG, k.g, in.CommittedEpochEnd)
 	if k.lost = lShort || gShort; k.lost {
 		k.unseen = k.hasG && (!k.hasL || k.l < k.g)
@@ -156,13 +156,13 @@ func know(in Inputs) known {
 	if k.lost && k.hasG && k.hasK && k.g == k.k {
 		k.isK = k.isK || in.Committed.Tag == in.Local.Acknowledged.Tag
 	}
-	k.replaced = k.hasL && (k.l > in.LogEnd || in.Local.Seam == SeamOther && in.Local.Last < k.l) ||
+	k.replaced = k.hasL && (k.l > in.LogEnd || in.Local.Seam == seamOther && in.Local.Last < k.l) ||
 		k.hasG && k.g > in.LogEnd
 	return k
 }
 
 // row is the first of rows 3 to 13 whose situation is given, as the law has it.
-func (k known) row(in Inputs) int {
+func (k known) row(in resumeInputs) int {
 	ours := k.tag.StoreID == in.StoreID || k.tag.StoreID == ancestor
 	situations := []bool{
 		3:  k.replaced,
@@ -204,7 +204,7 @@ func TestPlanResume_Random(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	rows, actions := map[int]int{}, map[Action]int{}
+	rows, actions := map[int]int{}, map[planAction]int{}
 	for range 20_000 {
 		data := make([]byte, 64)
 		for i := range data {
@@ -214,30 +214,30 @@ func TestPlanResume_Random(t *testing.T) {
 		rows[p.Row]++
 		actions[p.Action]++
 	}
-	for row := 3; row <= LastRow; row++ {
+	for row := 3; row <= lastRow; row++ {
 		require.NotZero(t, rows[row], "row %d", row)
 	}
-	for action := ActionStart; action <= ActionStop; action++ {
+	for action := actionStart; action <= actionStop; action++ {
 		require.NotZero(t, actions[action], "action %d", action)
 	}
 }
 
 // checkPlan plans for the inputs that the bytes choose and checks the plan.
-func checkPlan(t *testing.T, data []byte) Plan {
+func checkPlan(t *testing.T, data []byte) resumePlan {
 	c := choices(data)
 	in := c.inputs()
-	k, p := know(in), PlanResume(in)
+	k, p := know(in), planResume(in)
 
-	again := PlanResume(in)
+	again := planResume(in)
 	if p.Err != nil {
 		require.EqualError(t, again.Err, p.Err.Error())
 		again.Err = p.Err
 	}
 	require.Equal(t, p, again)
-	if p.Row != LastRow {
+	if p.Row != lastRow {
 		require.Equal(t, k.row(in), p.Row)
 	}
-	if p.Action == ActionStop {
+	if p.Action == actionStop {
 		known := 0
 		for _, err := range resumeErrors {
 			if errors.Is(p.Err, err) {
@@ -245,7 +245,7 @@ func checkPlan(t *testing.T, data []byte) Plan {
 			}
 		}
 		require.Equal(t, 1, known, p.Err)
-		require.Equal(t, p.Row == LastRow, errors.Is(p.Err, ErrGap))
+		require.Equal(t, p.Row == lastRow, errors.Is(p.Err, ErrGap))
 		return p
 	}
 	require.NoError(t, p.Err)
@@ -257,28 +257,28 @@ func checkPlan(t *testing.T, data []byte) Plan {
 	return p
 }
 
-func checkShape(t *testing.T, in Inputs, k known, p Plan) {
+func checkShape(t *testing.T, in resumeInputs, k known, p resumePlan) {
 	require.GreaterOrEqual(t, p.Offset, in.LogStart)
 	require.GreaterOrEqual(t, p.Rewind, in.Local.Rewind)
 	require.Equal(t, k.lost, p.Lowered)
-	require.Equal(t, p.Row == LastRow, p.Gap != Range{})
+	require.Equal(t, p.Row == lastRow, p.Gap != offsetRange{})
 	if p.Follow {
 		require.True(t, k.hasG)
 	}
-	if p.Action == ActionStart {
+	if p.Action == actionStart {
 		require.Zero(t, p.Read)
 		return
 	}
 	require.Less(t, p.Read.From, p.Read.To)
 	require.LessOrEqual(t, p.Read.To, p.Offset)
-	if p.Read.From != FromClock && !(in.ByOutput && p.Action == ActionRestore) {
+	if p.Read.From != fromClock && !(in.ByOutput && p.Action == actionRestore) {
 		require.GreaterOrEqual(t, p.Read.From, in.LogStart)
 	}
 }
 
 // checkNoSkip: below the offset everything was handled by a firstseen that says
 // so, or a policy let it go and the plan names what.
-func checkNoSkip(t *testing.T, in Inputs, k known, p Plan) {
+func checkNoSkip(t *testing.T, in resumeInputs, k known, p resumePlan) {
 	handled := int64(0)
 	if k.hasL {
 		handled = k.l
@@ -301,13 +301,13 @@ func checkNoSkip(t *testing.T, in Inputs, k known, p Plan) {
 	if !k.hasL && k.hasG && !k.tagged {
 		handled = k.g // a group that adopts us
 	}
-	if p.Skipped != (Range{}) {
+	if p.Skipped != (offsetRange{}) {
 		require.Equal(t, ForeignHonour, in.OnForeignOffset)
-		require.Equal(t, Range{k.l, k.g}, p.Skipped)
+		require.Equal(t, offsetRange{k.l, k.g}, p.Skipped)
 		require.True(t, p.Follow)
 		handled = max(handled, p.Skipped.To)
 	}
-	if p.Gap != (Range{}) {
+	if p.Gap != (offsetRange{}) {
 		require.Equal(t, GapJump, in.OnGap)
 		require.Equal(t, in.LogStart, p.Gap.To)
 		require.LessOrEqual(t, p.Gap.From, handled)
@@ -318,8 +318,8 @@ func checkNoSkip(t *testing.T, in Inputs, k known, p Plan) {
 
 // checkNoRepeat: what this store decided or a tag vouches for does not flow
 // again, unless a policy says so or we were replaced.
-func checkNoRepeat(t *testing.T, in Inputs, k known, p Plan) {
-	honoured := p.Row == 7 && p.Follow || p.Row == LastRow && p.Rewind > in.Local.Rewind
+func checkNoRepeat(t *testing.T, in resumeInputs, k known, p resumePlan) {
+	honoured := p.Row == 7 && p.Follow || p.Row == lastRow && p.Rewind > in.Local.Rewind
 	ignored := k.hasL && k.tag.Rewind > in.Local.Rewind && in.OnForeignOffset == ForeignIgnore
 	if k.hasG && k.tagged && !ignored {
 		require.GreaterOrEqual(t, p.Offset, k.g)
@@ -332,14 +332,14 @@ func checkNoRepeat(t *testing.T, in Inputs, k known, p Plan) {
 	}
 	if p.Forget {
 		require.True(t, k.tagged && k.tag.StoreID == otherStore && !k.isK)
-		_, tagged, err := DecodeTag(in.Local.Acknowledged.Tag)
+		_, tagged, err := decodeTag(in.Local.Acknowledged.Tag)
 		clocked := k.hasK && tagged && err == nil
 		require.Equal(t, clocked, p.ForgetFrom == k.k && clocked)
 		if !clocked {
 			require.Zero(t, p.ForgetFrom)
 		}
 	}
-	if p.Action == ActionHandleAgain {
+	if p.Action == actionHandleAgain {
 		require.True(t, k.tag.StoreID != otherStore && (in.HasState || k.tag.HasState))
 		require.GreaterOrEqual(t, p.Read.From, k.l)
 	}
@@ -347,13 +347,13 @@ func checkNoRepeat(t *testing.T, in Inputs, k known, p Plan) {
 
 // checkCoverage: without opening coverage, the store has seen or reads all that
 // lies below the offset.
-func checkCoverage(t *testing.T, in Inputs, k known, p Plan) {
-	if k.unseen || p.Gap != (Range{}) || p.Skipped != (Range{}) {
+func checkCoverage(t *testing.T, in resumeInputs, k known, p resumePlan) {
+	if k.unseen || p.Gap != (offsetRange{}) || p.Skipped != (offsetRange{}) {
 		require.True(t, p.OpensCoverage)
 	}
-	restores, merged := p.Action == ActionRestore, k.hasG && k.tag.Merged
+	restores, merged := p.Action == actionRestore, k.hasG && k.tag.Merged
 	compacted := in.Compacted && !in.ByOutput
-	if p.OpensCoverage || restores && p.Read.From == FromClock && !compacted && !merged {
+	if p.OpensCoverage || restores && p.Read.From == fromClock && !compacted && !merged {
 		return
 	}
 	seen := int64(0)
@@ -364,7 +364,7 @@ func checkCoverage(t *testing.T, in Inputs, k known, p Plan) {
 		seen = p.ForgetFrom
 	}
 	if p.Offset > seen {
-		require.NotEqual(t, ActionStart, p.Action)
+		require.NotEqual(t, actionStart, p.Action)
 		require.Equal(t, p.Offset, p.Read.To)
 		require.LessOrEqual(t, p.Read.From, seen)
 		require.False(t, restores && (compacted || merged))
@@ -373,11 +373,11 @@ func checkCoverage(t *testing.T, in Inputs, k known, p Plan) {
 
 // checkState: state is whole at the offset, or the plan says that it is not and
 // that was told.
-func checkState(t *testing.T, in Inputs, k known, p Plan) {
-	if p.EmptyState && p.Action != ActionRebuild {
+func checkState(t *testing.T, in resumeInputs, k known, p resumePlan) {
+	if p.EmptyState && p.Action != actionRebuild {
 		require.True(t, in.FreshState || k.g == 0)
 	}
-	if p.Action == ActionRebuild {
+	if p.Action == actionRebuild {
 		require.True(t, in.Pure && !in.Compacted)
 		require.True(t, p.EmptyState && p.Read.From == 0 || in.StateWhole && p.Read.From == k.l)
 		for _, s := range k.tag.Skipped {
@@ -390,11 +390,11 @@ func checkState(t *testing.T, in Inputs, k known, p Plan) {
 	}
 	switch {
 	case !k.hasL:
-		require.Equal(t, ActionRebuild, p.Action)
+		require.Equal(t, actionRebuild, p.Action)
 	case p.Offset > k.l:
-		require.True(t, p.Action == ActionRebuild || p.Action == ActionHandleAgain)
+		require.True(t, p.Action == actionRebuild || p.Action == actionHandleAgain)
 		require.LessOrEqual(t, p.Read.From, k.l)
 	case p.Forget:
-		require.Equal(t, ActionRebuild, p.Action)
+		require.Equal(t, actionRebuild, p.Action)
 	}
 }

@@ -8,21 +8,21 @@ import (
 // resume is what the rows of R11 work on: the inputs, read out, and changed by
 // rows 1 and 2.
 type resume struct {
-	in Inputs
+	in resumeInputs
 
 	hasL, hasG, hasK bool // for this topic ID
 	l, g, k          int64
 
-	tag     Tag // of G
+	tag     offsetTag // of G
 	tagged  bool
-	tagErr  error // a firstseen tag that cannot be read
-	gIsK    bool  // offset and tag
-	hadName bool  // the group or the store had a position in the topic's name
-	anew    bool  // the topic was created anew
-	common  Plan  // what rows 1 and 2 found, and what holds for every row
+	tagErr  error      // a firstseen tag that cannot be read
+	gIsK    bool       // offset and tag
+	hadName bool       // the group or the store had a position in the topic's name
+	anew    bool       // the topic was created anew
+	common  resumePlan // what rows 1 and 2 found, and what holds for every row
 }
 
-func newResume(in Inputs) *resume {
+func newResume(in resumeInputs) *resume {
 	g, k := in.Committed, in.Local.Acknowledged
 	r := &resume{
 		in:      in,
@@ -32,7 +32,7 @@ func newResume(in Inputs) *resume {
 		g:       g.Offset,
 		k:       k.Offset,
 		hadName: in.EverPositioned || in.Local.Present,
-		common: Plan{
+		common: resumePlan{
 			Epoch:  -1,
 			Rewind: in.Local.Rewind,
 			where:  fmt.Sprintf("group %q, topic %q, partition %d", in.Group, in.Topic, in.Partition),
@@ -41,7 +41,7 @@ func newResume(in Inputs) *resume {
 	r.hasK = r.hasL && k.Present
 	r.gIsK = r.hasG && r.hasK && r.g == r.k && g.Tag == k.Tag
 	if g.Present {
-		r.tag, r.tagged, r.tagErr = DecodeTag(g.Tag)
+		r.tag, r.tagged, r.tagErr = decodeTag(g.Tag)
 		if r.tagged && r.tagErr == nil && r.ours() {
 			r.common.Settled = r.tag.Sequence
 		}
@@ -49,7 +49,7 @@ func newResume(in Inputs) *resume {
 	if k.Present {
 		// K was acknowledged to this store, or followed by it: only a tag of
 		// its own counts in its batches.
-		if tag, ok, err := DecodeTag(k.Tag); ok && err == nil && r.isOurs(tag) {
+		if tag, ok, err := decodeTag(k.Tag); ok && err == nil && r.isOurs(tag) {
 			r.common.Settled = max(r.common.Settled, tag.Sequence)
 		}
 	}
@@ -58,7 +58,7 @@ func newResume(in Inputs) *resume {
 
 // isOurs reports whether this store wrote the tag, or one that it is an adopted
 // backup of.
-func (r *resume) isOurs(tag Tag) bool {
+func (r *resume) isOurs(tag offsetTag) bool {
 	return tag.StoreID == r.in.StoreID || slices.Contains(r.in.Ancestors, tag.StoreID)
 }
 
@@ -69,7 +69,7 @@ func (r *resume) ours() bool { return r.isOurs(r.tag) }
 func (r *resume) recreated() {
 	if r.hasG && r.tagged && r.tagErr == nil && r.tag.TopicID != r.in.TopicID {
 		r.hasG, r.tagged, r.gIsK, r.hadName, r.anew = false, false, false, true, true
-		r.tag = Tag{}
+		r.tag = offsetTag{}
 	}
 }
 
@@ -116,7 +116,7 @@ func (r *resume) tailLoss() {
 }
 
 // match returns the plan of the first of rows 3 to 13 that matches.
-func (r *resume) match() Plan {
+func (r *resume) match() resumePlan {
 	switch {
 	case r.replaced():
 		return r.row3()
@@ -158,11 +158,11 @@ func (r *resume) replaced() bool {
 // otherRecord reports whether another record stands where the last one stood.
 // One that row 2 made the store forget is no evidence.
 func (r *resume) otherRecord() bool {
-	return r.in.Local.Seam == SeamOther && r.in.Local.Last < r.l
+	return r.in.Local.Seam == seamOther && r.in.Local.Last < r.l
 }
 
 // row3 stops until told: the log was replaced.
-func (r *resume) row3() Plan {
+func (r *resume) row3() resumePlan {
 	what := fmt.Sprintf("the log ends at %d", r.in.LogEnd)
 	switch {
 	case r.hasL && r.otherRecord():
@@ -180,7 +180,7 @@ func (r *resume) row3() Plan {
 
 // row4 is a new partition: no L for this topic ID and no G. The configured
 // start counts only when the name is new as well; else nothing may be skipped.
-func (r *resume) row4() Plan {
+func (r *resume) row4() resumePlan {
 	p := r.start(4, r.in.LogStart, -1)
 	switch {
 	case r.hadName:
@@ -199,7 +199,7 @@ func (r *resume) row4() Plan {
 
 // unreadable stops where rows 5 and 7 to 13 would need a tag that cannot be
 // read: no policy may guess what it says.
-func (r *resume) unreadable() Plan {
+func (r *resume) unreadable() resumePlan {
 	row, local := 5, "the store has no position"
 	if r.hasL {
 		row, local = 7, fmt.Sprintf("the store stands at %d", r.l)
@@ -208,7 +208,7 @@ func (r *resume) unreadable() Plan {
 }
 
 // row5 is a cold store: no L, but the group has an offset.
-func (r *resume) row5() Plan {
+func (r *resume) row5() resumePlan {
 	if !r.tagged { // a group that adopts us
 		if r.in.HasState && !r.in.FreshState {
 			return r.stop(5, ErrStateElsewhere, "the group stands at %d without a tag of firstseen, "+
@@ -220,21 +220,21 @@ func (r *resume) row5() Plan {
 		p.EmptyState, p.NoState = r.in.HasState, !r.in.FreshState
 		return p
 	}
-	p := r.restore(5, FromClock)
+	p := r.restore(5, fromClock)
 	if p.Lost = r.ours(); p.Lost {
 		p.alarm("the store lost the partition that it committed up to %d", r.g)
 	}
-	return r.carry(p, FromClock, r.tag.HasState)
+	return r.carry(p, fromClock, r.tag.HasState)
 }
 
 // row6 is a group without an offset. K says whether it had one, and so does a
 // restore that was cut short: it goes on to where the group was then.
-func (r *resume) row6() Plan {
+func (r *resume) row6() resumePlan {
 	p := r.start(6, r.l, r.in.Local.Epoch)
 	switch to := r.cutShort(); {
 	case to > r.l:
 		r.k, r.g = to, to
-		p.Action, p.Read, p.Offset, p.Epoch = ActionRestore, Range{r.l, to}, to, -1
+		p.Action, p.Read, p.Offset, p.Epoch = actionRestore, offsetRange{r.l, to}, to, -1
 	case !r.hasK: // before our first commit
 		return p
 	}
@@ -264,7 +264,7 @@ func (r *resume) foreign() bool {
 }
 
 // row7 does what the policy for foreign offsets says.
-func (r *resume) row7() Plan {
+func (r *resume) row7() resumePlan {
 	switch r.in.OnForeignOffset {
 	case ForeignIgnore:
 		return r.start(7, r.l, r.in.Local.Epoch)
@@ -283,7 +283,7 @@ func (r *resume) row7() Plan {
 		p.Rewind = r.tag.Rewind
 	}
 	if r.g > r.l {
-		p.Skipped, p.OpensCoverage = Range{r.l, r.g}, true
+		p.Skipped, p.OpensCoverage = offsetRange{r.l, r.g}, true
 		r.breakState(&p)
 	}
 	return p
@@ -295,7 +295,7 @@ func (r *resume) knownOpen() bool {
 
 // row8 stops until told: an opening of this store that it does not remember
 // went on, so this directory is a backup or a clone.
-func (r *resume) row8() Plan {
+func (r *resume) row8() resumePlan {
 	return r.stop(8, ErrCloned, "the group stands at %d, committed by opening %x of this store, "+
 		"which this directory does not know; it stands at %d; run the directory that committed, "+
 		"or adopt this one (store.Adopt)", r.g, r.tag.OpenID, r.l)
@@ -304,7 +304,7 @@ func (r *resume) row8() Plan {
 // row9 is our own commit above L: the disk lost its tail. The records of
 // [L, G) were handled and their outputs are in Kafka (R10): only what was
 // stored of them is made again.
-func (r *resume) row9() Plan {
+func (r *resume) row9() resumePlan {
 	p := r.restore(9, r.l)
 	p.Lost = true
 	p.alarm("the disk lost its tail: the store committed %d and stands at %d", r.g, r.l)
@@ -312,15 +312,15 @@ func (r *resume) row9() Plan {
 		return p
 	}
 	if r.in.Compacted || r.tag.Merged && r.skips(r.l) {
-		return r.carry(p, FromClock, true) // the records of [L, G) are not all known any more
+		return r.carry(p, fromClock, true) // the records of [L, G) are not all known any more
 	}
-	p.Action = ActionHandleAgain
+	p.Action = actionHandleAgain
 	return p
 }
 
 // row10 is another store's commit above L: another instance went on. So is one
 // above a restore that was cut short, whoever committed it.
-func (r *resume) row10() Plan {
+func (r *resume) row10() resumePlan {
 	p := r.restore(10, r.l)
 	p.Lost = r.ours()
 	return r.carry(p, r.l, r.in.HasState || r.tag.HasState)
@@ -338,41 +338,41 @@ func (r *resume) cutShort() int64 {
 // row12 is another store's commit at or below L that we do not know: we were
 // replaced with an uncommitted tail. What we did from K on did not happen.
 // Without K, or a clock in its tag, that is all that we did.
-func (r *resume) row12() Plan {
-	from, forget := int64(FromClock), int64(0)
-	if _, tagged, err := DecodeTag(r.in.Local.Acknowledged.Tag); r.hasK && tagged && err == nil {
+func (r *resume) row12() resumePlan {
+	from, forget := int64(fromClock), int64(0)
+	if _, tagged, err := decodeTag(r.in.Local.Acknowledged.Tag); r.hasK && tagged && err == nil {
 		from, forget = r.k, r.k
 	}
 	p := r.restore(12, from)
 	p.Forget, p.ForgetFrom, p.Passed = true, forget, 0
-	return r.carry(p, FromClock, r.in.HasState || r.tag.HasState)
+	return r.carry(p, fromClock, r.in.HasState || r.tag.HasState)
 }
 
 // judge is the last row: the first offset to be read must not lie below the log
 // start. A hole that only a restore would have read opens coverage and never
 // stops.
-func (r *resume) judge(p Plan) Plan {
-	if p.Action == ActionStop {
+func (r *resume) judge(p resumePlan) resumePlan {
+	if p.Action == actionStop {
 		return p
 	}
 	r.trim(&p)
 	start, first := r.in.LogStart, p.Offset
-	if p.Action == ActionHandleAgain {
+	if p.Action == actionHandleAgain {
 		first = p.Read.From
 	}
 	if first >= start {
 		return p
 	}
 	if r.in.OnGap == GapStop {
-		return r.stop(LastRow, ErrGap, "the log starts at %d, the next record is %d; set OnGap to "+
+		return r.stop(lastRow, ErrGap, "the log starts at %d, the next record is %d; set OnGap to "+
 			"GapJump to go on without the records between", start, first)
 	}
-	p.Row, p.Gap, p.OpensCoverage = LastRow, Range{first, start}, true
+	p.Row, p.Gap, p.OpensCoverage = lastRow, offsetRange{first, start}, true
 	if p.Offset < start {
 		p.Offset, p.Epoch = start, -1
 	}
-	if p.Read.From = start; p.Action != ActionHandleAgain || start >= p.Read.To {
-		p.Action, p.Read = ActionStart, Range{}
+	if p.Read.From = start; p.Action != actionHandleAgain || start >= p.Read.To {
+		p.Action, p.Read = actionStart, offsetRange{}
 	}
 	r.breakState(&p)
 	return p
@@ -381,11 +381,11 @@ func (r *resume) judge(p Plan) Plan {
 // trim takes the action away when there is nothing to read, and cuts what a
 // restore reads to what the log has. For a reading that begins
 // at a clock, R13 finds out itself.
-func (r *resume) trim(p *Plan) {
-	if p.Action != ActionStart && max(p.Read.From, 0) >= p.Read.To {
-		p.Action, p.Read = ActionStart, Range{}
+func (r *resume) trim(p *resumePlan) {
+	if p.Action != actionStart && max(p.Read.From, 0) >= p.Read.To {
+		p.Action, p.Read = actionStart, offsetRange{}
 	}
-	if p.Action != ActionRestore {
+	if p.Action != actionRestore {
 		return
 	}
 	p.OpensCoverage = p.OpensCoverage || !r.in.ByOutput && r.in.Compacted || r.tag.Merged
@@ -394,24 +394,24 @@ func (r *resume) trim(p *Plan) {
 	}
 	switch start := r.in.LogStart; {
 	case p.Read.To <= start:
-		p.Action, p.Read, p.OpensCoverage = ActionStart, Range{}, true
-	case p.Read.From != FromClock && p.Read.From < start:
+		p.Action, p.Read, p.OpensCoverage = actionStart, offsetRange{}, true
+	case p.Read.From != fromClock && p.Read.From < start:
 		p.Read.From, p.OpensCoverage = start, true
 	}
 }
 
 // start returns the plan that needs nothing else.
-func (r *resume) start(row int, offset int64, epoch int32) Plan {
+func (r *resume) start(row int, offset int64, epoch int32) resumePlan {
 	p := r.common
-	p.Row, p.Action, p.Offset, p.Epoch = row, ActionStart, offset, epoch
+	p.Row, p.Action, p.Offset, p.Epoch = row, actionStart, offset, epoch
 	return p
 }
 
 // restore returns the plan that restores the markers of [from, G) by the tag of
 // G and starts at G.
-func (r *resume) restore(row int, from int64) Plan {
+func (r *resume) restore(row int, from int64) resumePlan {
 	p := r.passed(r.start(row, r.g, r.in.Committed.Epoch))
-	p.Action, p.Read, p.Skips, p.Clock = ActionRestore, Range{from, r.g}, r.tag.Skipped, r.tag.Clock
+	p.Action, p.Read, p.Skips, p.Clock = actionRestore, offsetRange{from, r.g}, r.tag.Skipped, r.tag.Clock
 	p.Follow, p.Rewind = true, max(p.Rewind, r.tag.Rewind)
 	if r.tag.Forgets > 0 {
 		p.alarm("markers that were forgotten (%d times) may come back", r.tag.Forgets)
@@ -420,7 +420,7 @@ func (r *resume) restore(row int, from int64) Plan {
 }
 
 // passed says which outputs another store's G has made its own.
-func (r *resume) passed(p Plan) Plan {
+func (r *resume) passed(p resumePlan) resumePlan {
 	if r.tagged && !r.ours() {
 		p.Passed = r.g
 	}
@@ -431,16 +431,16 @@ func (r *resume) passed(p Plan) Plan {
 // from a whole one at from, or from nothing, as far as the log has the records
 // and no policy skipped any; else it is refused unless told, never started
 // empty silently.
-func (r *resume) carry(p Plan, from int64, state bool) Plan {
+func (r *resume) carry(p resumePlan, from int64, state bool) resumePlan {
 	if !state {
 		return p
 	}
 	again := r.in.Pure && !r.in.Compacted
 	switch {
-	case again && from != FromClock && r.in.StateWhole && from >= r.in.LogStart && !r.skips(from):
-		p.Action, p.Read = ActionRebuild, Range{from, r.g}
+	case again && from != fromClock && r.in.StateWhole && from >= r.in.LogStart && !r.skips(from):
+		p.Action, p.Read = actionRebuild, offsetRange{from, r.g}
 	case again && r.in.LogStart == 0 && !r.skips(0):
-		p.Action, p.Read, p.EmptyState = ActionRebuild, Range{0, r.g}, true
+		p.Action, p.Read, p.EmptyState = actionRebuild, offsetRange{0, r.g}, true
 	case r.in.FreshState:
 		p.EmptyState = true
 		p.alarm("the state starts empty at %d, as told", r.g)
@@ -458,13 +458,13 @@ func (r *resume) carry(p Plan, from int64, state bool) Plan {
 
 // skips reports whether a policy skipped records of [from, G).
 func (r *resume) skips(from int64) bool {
-	return slices.ContainsFunc(r.tag.Skipped, func(s Range) bool {
+	return slices.ContainsFunc(r.tag.Skipped, func(s offsetRange) bool {
 		return s.From < r.g && s.To > from
 	})
 }
 
 // breakState notes that the state misses the records that are passed over.
-func (r *resume) breakState(p *Plan) {
+func (r *resume) breakState(p *resumePlan) {
 	if r.in.HasState || r.tag.HasState {
 		p.StateBroken = true
 		p.alarm("the state is not whole from %d on, for records are passed over", p.Offset)
@@ -472,13 +472,13 @@ func (r *resume) breakState(p *Plan) {
 }
 
 // stop returns a plan that stops with this error.
-func (r *resume) stop(row int, sentinel error, format string, args ...any) Plan {
-	return Plan{Row: row, Action: ActionStop, where: r.common.where,
+func (r *resume) stop(row int, sentinel error, format string, args ...any) resumePlan {
+	return resumePlan{Row: row, Action: actionStop, where: r.common.where,
 		Err: fmt.Errorf("%w: %s: %s", sentinel, r.common.where, fmt.Sprintf(format, args...))}
 }
 
 // alarm adds a sentence to the alarm.
-func (p *Plan) alarm(format string, args ...any) {
+func (p *resumePlan) alarm(format string, args ...any) {
 	if p.Alarm != "" {
 		p.Alarm += "; "
 	}

@@ -40,7 +40,7 @@ type standbys struct {
 	taken map[topicPartition]bool
 	work  map[topicPartition]*following
 	known map[topicPartition]*Standing
-	seen  map[topicPartition]Committed // the offset that was followed, or could not be, last
+	seen  map[topicPartition]committedOffset // the offset that was followed, or could not be, last
 }
 
 // following is one partition on its way to G.
@@ -59,7 +59,7 @@ func (c *Consumer) standBy(ctx context.Context) (end func()) {
 	s.taken = make(map[topicPartition]bool)
 	s.work = make(map[topicPartition]*following)
 	s.known = make(map[topicPartition]*Standing)
-	s.seen = make(map[topicPartition]Committed)
+	s.seen = make(map[topicPartition]committedOffset)
 	s.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	var loop sync.WaitGroup
@@ -181,7 +181,7 @@ func (s *standbys) warm(
 		return -1, err
 	}
 	p, plan := parts[0], plans[0]
-	if plan.Err == nil && (plan.Action == ActionRestore || plan.Action == ActionRebuild) {
+	if plan.Err == nil && (plan.Action == actionRestore || plan.Action == actionRebuild) {
 		select {
 		case s.c.restores <- struct{}{}:
 			defer func() { <-s.c.restores }()

@@ -21,12 +21,12 @@ const (
 	tagMax    = 4096 // characters; Kafka's default offset.metadata.max.bytes
 )
 
-// A Range is the offsets from From up to, not including, To.
-type Range struct{ From, To int64 }
+// An offsetRange is the offsets from From up to, not including, To.
+type offsetRange struct{ From, To int64 }
 
-// A Tag is what firstseen puts into the metadata of every offset it commits, so
+// An offsetTag is what firstseen puts into the metadata of every offset it commits, so
 // that the next start, of this store or another, knows who committed it (R11).
-type Tag struct {
+type offsetTag struct {
 	// StoreID is the store's identity; OpenID that of its opening.
 	StoreID, OpenID [16]byte
 	// TopicID is the log that the offset counts in.
@@ -42,9 +42,9 @@ type Tag struct {
 	Forgets uint64
 	// Skipped are the ranges that a policy skipped within the window, in order
 	// and apart.
-	Skipped []Range
+	Skipped []offsetRange
 	// Merged says that Skipped covers more than was skipped: ranges were joined
-	// over their gaps so that they fit. Encode sets it when it does that.
+	// over their gaps so that they fit. encode sets it when it does that.
 	Merged bool
 	// HasState says that the namespace holds user state.
 	HasState bool
@@ -57,12 +57,12 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Encode returns the tag as ASCII text of at most 4,096 characters, always the
+// encode returns the tag as ASCII text of at most 4,096 characters, always the
 // same for the same tag. Skipped is put in order; when it does not fit, the
 // neighbours with the smallest gaps between them are joined, no more than
 // needed, and the text says that they are. The tag itself stays as it is. The
 // error is for a range that is empty, reversed or negative.
-func (t Tag) Encode() (string, error) {
+func (t offsetTag) encode() (string, error) {
 	for _, r := range t.Skipped {
 		if r.From < 0 || r.To <= r.From {
 			return "", fmt.Errorf("adapter: the skipped range [%d, %d) is not one; "+
@@ -95,7 +95,7 @@ func (t Tag) Encode() (string, error) {
 // text returns the tag as it is, however long: the prefix and, in base64, flags,
 // the three IDs, the numbers, the count and the ranges (each as its distance
 // from the one before and its length), and a CRC-32C of all that.
-func (t Tag) text() string {
+func (t offsetTag) text() string {
 	var flags byte
 	if t.HasState {
 		flags |= tagHasState
@@ -122,22 +122,22 @@ func (t Tag) text() string {
 	return tagPrefix + base64.RawURLEncoding.EncodeToString(b)
 }
 
-// DecodeTag reads the metadata of a committed offset. Text that firstseen did
+// decodeTag reads the metadata of a committed offset. Text that firstseen did
 // not write is not ours, which is no error. ErrTag says that it is ours and
 // cannot be read.
-func DecodeTag(s string) (t Tag, ours bool, err error) {
+func decodeTag(s string) (t offsetTag, ours bool, err error) {
 	version, payload, dot := strings.Cut(s, ".")
 	digits, fs := strings.CutPrefix(version, "fs")
 	if !dot || !fs || digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return Tag{}, false, nil
+		return offsetTag{}, false, nil
 	}
 	if version+"." != tagPrefix {
-		return Tag{}, true, fmt.Errorf("%w: it is of format %.20s, this release reads fs1; "+
+		return offsetTag{}, true, fmt.Errorf("%w: it is of format %.20s, this release reads fs1; "+
 			"run the release that committed it, or a newer one", ErrTag, version)
 	}
 	b, err := base64.RawURLEncoding.DecodeString(payload)
 	if err != nil || len(s) > tagMax || !t.parse(b) || t.text() != s {
-		return Tag{}, true, fmt.Errorf("%w: it is damaged; commit the offset again "+
+		return offsetTag{}, true, fmt.Errorf("%w: it is damaged; commit the offset again "+
 			"with a store that knows it", ErrTag)
 	}
 	return t, true, nil
@@ -146,7 +146,7 @@ func DecodeTag(s string) (t Tag, ours bool, err error) {
 // parse fills the tag from the bytes that text encodes, and reports whether
 // they can be read. The checksum, and that nothing else encodes the same tag,
 // are checked by comparing with text.
-func (t *Tag) parse(b []byte) bool {
+func (t *offsetTag) parse(b []byte) bool {
 	const fixed = 1 + 3*16
 	if len(b) < fixed+4 {
 		return false
@@ -170,7 +170,7 @@ func (t *Tag) parse(b []byte) bool {
 		if from < last || to <= from || touches {
 			return false
 		}
-		t.Skipped = append(t.Skipped, Range{from, to})
+		t.Skipped = append(t.Skipped, offsetRange{from, to})
 		last = to
 	}
 	return !r.bad && len(r.rest) == 0
@@ -203,10 +203,10 @@ func (r *numbers) advance(size int) {
 }
 
 // union returns the ranges in order, those that touch or overlap as one.
-func union(ranges []Range) []Range {
+func union(ranges []offsetRange) []offsetRange {
 	sorted := slices.Clone(ranges)
-	slices.SortFunc(sorted, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
-	var out []Range
+	slices.SortFunc(sorted, func(a, b offsetRange) int { return cmp.Compare(a.From, b.From) })
+	var out []offsetRange
 	for _, r := range sorted {
 		if n := len(out); n > 0 && r.From <= out[n-1].To {
 			out[n-1].To = max(out[n-1].To, r.To)
@@ -218,12 +218,12 @@ func union(ranges []Range) []Range {
 }
 
 // join returns the ranges, joined over the gaps at these places.
-func join(ranges []Range, gaps []int) []Range {
+func join(ranges []offsetRange, gaps []int) []offsetRange {
 	over := make([]bool, len(ranges))
 	for _, i := range gaps {
 		over[i+1] = true
 	}
-	var out []Range
+	var out []offsetRange
 	for i, r := range ranges {
 		if over[i] {
 			out[len(out)-1].To = r.To

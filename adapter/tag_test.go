@@ -10,37 +10,37 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func sampleTag() Tag {
-	return Tag{
+func sampleTag() offsetTag {
+	return offsetTag{
 		StoreID: [16]byte{1}, OpenID: [16]byte{2}, TopicID: [16]byte{3},
 		Rewind: 4, Sequence: 500, Clock: 1_700_000_000_000, Forgets: 6,
-		Skipped: []Range{{0, 1}, {7, 9}, {math.MaxInt64 - 1, math.MaxInt64}}, HasState: true,
+		Skipped: []offsetRange{{0, 1}, {7, 9}, {math.MaxInt64 - 1, math.MaxInt64}}, HasState: true,
 	}
 }
 
-func encode(t testing.TB, tag Tag) string {
+func encode(t testing.TB, tag offsetTag) string {
 	t.Helper()
-	text, err := tag.Encode()
+	text, err := tag.encode()
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(text), tagMax)
 	require.True(t, strings.HasPrefix(text, "fs1."))
 	return text
 }
 
-func decode(t testing.TB, text string) Tag {
+func decode(t testing.TB, text string) offsetTag {
 	t.Helper()
-	tag, ours, err := DecodeTag(text)
+	tag, ours, err := decodeTag(text)
 	require.NoError(t, err)
 	require.True(t, ours)
 	return tag
 }
 
 func TestTag_RoundTrip(t *testing.T) {
-	for _, tag := range []Tag{
+	for _, tag := range []offsetTag{
 		{},
 		sampleTag(),
 		{Clock: -1, Merged: true, Rewind: math.MaxUint64, Sequence: math.MaxUint64, Forgets: 1 << 63},
-		{Clock: math.MinInt64, Skipped: []Range{{0, math.MaxInt64}}},
+		{Clock: math.MinInt64, Skipped: []offsetRange{{0, math.MaxInt64}}},
 	} {
 		require.Equal(t, tag, decode(t, encode(t, tag)))
 	}
@@ -51,13 +51,13 @@ func TestTag_RoundTrip(t *testing.T) {
 }
 
 func TestTag_PutsRangesInOrder(t *testing.T) {
-	tag := Tag{Skipped: []Range{{9, 12}, {3, 5}, {5, 6}, {10, 11}, {22, 30}, {20, 25}}}
+	tag := offsetTag{Skipped: []offsetRange{{9, 12}, {3, 5}, {5, 6}, {10, 11}, {22, 30}, {20, 25}}}
 	got := decode(t, encode(t, tag))
-	require.Equal(t, []Range{{3, 6}, {9, 12}, {20, 30}}, got.Skipped)
+	require.Equal(t, []offsetRange{{3, 6}, {9, 12}, {20, 30}}, got.Skipped)
 	require.False(t, got.Merged, "nothing was added")
-	require.Equal(t, Range{9, 12}, tag.Skipped[0], "the tag stays as it is")
-	for _, r := range []Range{{5, 5}, {6, 5}, {-1, 5}} {
-		_, err := Tag{Skipped: []Range{r}}.Encode()
+	require.Equal(t, offsetRange{9, 12}, tag.Skipped[0], "the tag stays as it is")
+	for _, r := range []offsetRange{{5, 5}, {6, 5}, {-1, 5}} {
+		_, err := offsetTag{Skipped: []offsetRange{r}}.encode()
 		require.ErrorContains(t, err, "is not one; give offsets from 0 on")
 	}
 }
@@ -69,7 +69,7 @@ func TestTag_MergesTheClosest(t *testing.T) {
 	for at := int64(1); len(tag.Skipped) < 20_000; {
 		from := at + 1 + rng.Int64N(1<<40)
 		at = from + 1 + rng.Int64N(1<<20)
-		tag.Skipped = append(tag.Skipped, Range{from, at})
+		tag.Skipped = append(tag.Skipped, offsetRange{from, at})
 	}
 	got := decode(t, encode(t, tag))
 	require.True(t, got.Merged)
@@ -78,7 +78,7 @@ func TestTag_MergesTheClosest(t *testing.T) {
 	// Every range that was skipped is covered, the gaps that went are the
 	// smallest, and one gap more would not fit.
 	var widestGone, smallestLeft, left int64 = 0, math.MaxInt64, 0
-	smallestGone := Range{}
+	smallestGone := offsetRange{}
 	for i, at := 0, 0; i < len(tag.Skipped); i++ {
 		r := tag.Skipped[i]
 		if r.From >= got.Skipped[at].To {
@@ -88,16 +88,16 @@ func TestTag_MergesTheClosest(t *testing.T) {
 		} else if i > 0 {
 			gap := r.From - tag.Skipped[i-1].To
 			if gap > widestGone {
-				widestGone, smallestGone = gap, Range{tag.Skipped[i-1].To, r.From}
+				widestGone, smallestGone = gap, offsetRange{tag.Skipped[i-1].To, r.From}
 			}
 		}
 		require.True(t, got.Skipped[at].From <= r.From && r.To <= got.Skipped[at].To)
 	}
 	require.LessOrEqual(t, widestGone, smallestLeft)
-	var more []Range
+	var more []offsetRange
 	for _, r := range got.Skipped {
 		if r.From < smallestGone.From && smallestGone.To < r.To {
-			more = append(more, Range{r.From, smallestGone.From}, Range{smallestGone.To, r.To})
+			more = append(more, offsetRange{r.From, smallestGone.From}, offsetRange{smallestGone.To, r.To})
 		} else {
 			more = append(more, r)
 		}
@@ -118,7 +118,7 @@ func TestDecodeTag_Foreign(t *testing.T) {
 		"", "fs", "fs1", "fs.", "fsx.abc", "1.abc", "consumer-1", `{"a":1}`, " fs1.abc", "FS1.abc",
 		"fs-1.a", "fs1x.a", "xfs1.a",
 	} {
-		tag, ours, err := DecodeTag(text)
+		tag, ours, err := decodeTag(text)
 		require.NoError(t, err, text)
 		require.False(t, ours, text)
 		require.Zero(t, tag)
@@ -129,7 +129,7 @@ func TestDecodeTag_Unreadable(t *testing.T) {
 	good := encode(t, sampleTag())
 	refused := func(text, why string) {
 		t.Helper()
-		tag, ours, err := DecodeTag(text)
+		tag, ours, err := decodeTag(text)
 		require.True(t, ours, text)
 		require.ErrorIs(t, err, ErrTag, text)
 		require.ErrorContains(t, err, why)
@@ -152,29 +152,29 @@ func TestDecodeTag_Unreadable(t *testing.T) {
 	refused(good[:9]+"\r"+good[9:], "damaged")
 	refused(good+"=", "damaged")
 
-	// Sound checksums over what Encode would never write.
+	// Sound checksums over what encode would never write.
 	touching := sampleTag()
-	touching.Skipped = []Range{{1, 2}, {2, 3}}
+	touching.Skipped = []offsetRange{{1, 2}, {2, 3}}
 	refused(touching.text(), "damaged")
 	long := sampleTag()
 	long.Skipped = nil
 	for i := range int64(5000) {
-		long.Skipped = append(long.Skipped, Range{10 + 4*i, 12 + 4*i})
+		long.Skipped = append(long.Skipped, offsetRange{10 + 4*i, 12 + 4*i})
 	}
 	refused(long.text(), "damaged")
 	reversed := sampleTag()
-	reversed.Skipped = []Range{{5, 4}}
+	reversed.Skipped = []offsetRange{{5, 4}}
 	refused(reversed.text(), "damaged")
 }
 
-// FuzzTag checks that whatever decodes is what Encode writes, and that every
+// FuzzTag checks that whatever decodes is what encode writes, and that every
 // tag comes back, with all that was skipped.
 func FuzzTag(f *testing.F) {
 	f.Add("", []byte(nil))
 	f.Add(encode(f, sampleTag()), []byte("\x03abcdefghijklmnopqrstuvwxyz"))
 	f.Add("fs1.AAAA", []byte{1, 255, 255, 255, 255, 0, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, text string, data []byte) {
-		if tag, ours, err := DecodeTag(text); ours && err == nil {
+		if tag, ours, err := decodeTag(text); ours && err == nil {
 			require.Equal(t, text, encode(t, tag))
 		} else {
 			require.Zero(t, tag)
@@ -194,7 +194,7 @@ func FuzzTag(f *testing.F) {
 			from := int64(number() >> 1)
 			length := min(int64(number()>>1), math.MaxInt64-from)
 			if length > 0 {
-				tag.Skipped = append(tag.Skipped, Range{from, from + length})
+				tag.Skipped = append(tag.Skipped, offsetRange{from, from + length})
 			}
 		}
 		got := decode(t, encode(t, tag))
