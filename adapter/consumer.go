@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -65,6 +66,7 @@ type Consumer struct {
 	limits  limits
 	pauses  pauses
 	hangs   hangs
+	session atomic.Pointer[session] // the one that runs; nil: none
 
 	restoreStats restoreStats
 	standbys     standbys
@@ -162,7 +164,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	for failures := 0; err == nil; {
 		s := newSession(work, c, until)
+		c.session.Store(s)
 		err = s.run(ctx)
+		c.session.Store(nil)
 		var again *again
 		if !errors.As(err, &again) {
 			break

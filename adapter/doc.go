@@ -73,7 +73,8 @@
 //
 // While the topic of an output does not answer, the partition goes on, with the
 // group's offset waiting, until MaxPending outputs wait; then it pauses, and goes
-// on when Kafka has them. Consumer.Paused says which partitions stand, and why.
+// on when Kafka has them. Consumer.Paused says which partitions stand, and why, and
+// Consumer.Partitions where each one is.
 //
 // The first batch of a partition is one record, and each one twice as large as
 // the one before, up to MaxPollRecords: a record that kills the process every

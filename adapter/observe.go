@@ -8,7 +8,8 @@ import (
 // Stats are numbers of a Consumer since it was made, over all its Runs. What a
 // batch adds is added when the batch is durable.
 type Stats struct {
-	// Partitions that it has now.
+	// Partitions that it has now, but those that are being restored, or in which a
+	// handler hangs. Consumer.Partitions lists all of them.
 	Partitions int
 	// Lag is how many offsets of these lie before the end of their logs, as
 	// far as is known.

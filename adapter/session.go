@@ -55,7 +55,7 @@ type session struct {
 	had      bool                       // partitions were assigned
 	cut      context.CancelFunc         // has the loop give way to a rebalance
 	hung     error                      // a handler hangs: why another session follows
-	standing map[topicPartition]bool    // assigned, and a handler of an earlier session hangs
+	standing map[topicPartition]bool    // assigned, and a handler hangs
 	source   *kgo.Client                // reads logs beside the group; nil: not yet
 
 	restoring map[topicPartition]*restoration // not in parts

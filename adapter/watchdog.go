@@ -114,6 +114,7 @@ func (s *session) giveUp(p *partition, h *hang) error {
 	defer s.mu.Unlock()
 	delete(s.parts, of)
 	delete(s.owing, p)
+	s.standing[of] = true
 	s.hung = &again{fmt.Errorf("%s/%d: %w", p.topic, p.number, ErrHandlerHangs)}
 	return nil
 }

@@ -72,6 +72,7 @@ func TestFault_F07_ShutdownOverAHungHandler(t *testing.T) {
 		asked := time.Now()
 		require.ErrorIs(t, stop(), ErrHandlerHangs)
 		require.Equal(t, w.opts.ShutdownTimeout+hangPatience, time.Since(asked).Truncate(time.Second))
+		require.Empty(t, c.Partitions())
 		close(release)
 		w.until(func() bool { return len(c.hangs.standing()) == 0 })
 		require.Zero(t, w.position(0))
