@@ -224,6 +224,8 @@
 // A partition that a rebalance takes away is committed first; one that stays flows
 // on, unless the balancer is eager. A rebalance waits for the records in hand, not
 // for their batch; partitions that are added to a topic are read from their start.
+// A process that died without leaving is waited for as long as its session time-out:
+// who has no partitions for ten seconds says so in a log line.
 //
 // A member that Kafka has put out may not have heard of it. So a batch becomes
 // durable only when the group has vouched for the member within a second: it is

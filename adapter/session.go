@@ -98,6 +98,7 @@ func (s *session) run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	watch.Go(s.watchStore)
 	watch.Go(s.watchHangs)
+	watch.Go(s.watchJoin)
 	watch.Go(s.watchUnstable)
 	watch.Go(s.watchWithheld)
 	if s.c.opts.pinned() {

@@ -22,12 +22,20 @@ type awaited struct {
 	mu    sync.Mutex
 	of    map[string][]int32 // nil: none
 	since time.Time
+	some  bool // there were some, by now
 }
 
 func (a *awaited) set(of map[string][]int32) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.of, a.since = of, time.Now()
+	a.of, a.since, a.some = of, time.Now(), a.some || len(of) > 0
+}
+
+// ever tells whether the session was ever given partitions.
+func (a *awaited) ever() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.some
 }
 
 func (a *awaited) get() (of map[string][]int32, since time.Time) {

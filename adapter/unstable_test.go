@@ -54,6 +54,7 @@ func TestConsumer_WaitsForStableOffsets(t *testing.T) {
 				require.NotContains(t, said.text(), "kafka-transactions.sh", "most transactions end soon")
 				time.Sleep(unstableCheck + 5*time.Second) // the transaction is open for 40 s
 				require.Contains(t, said.text(), "kafka-transactions.sh")
+				require.Zero(t, said.saysNoPartitions(), "it has been given some")
 				require.Zero(t, c.Stats().Partitions)
 				end(kgo.TryAbort)
 				w.until(func() bool { return c.Stats().Partitions == 1 })
