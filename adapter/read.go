@@ -66,7 +66,7 @@ func (r *reader) fetchOnce(ctx context.Context, from int64) (recs []*kgo.Record,
 		return nil, from, 0, nil
 	}
 	raw := &resp.Topics[0].Partitions[0]
-	r.stable = raw.LastStableOffset
+	r.stable, r.high = raw.LastStableOffset, raw.HighWatermark
 	raw.RecordBatches = r.trim(raw.RecordBatches)
 	fetched, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{
 		Offset: from, Topic: r.topic, Partition: r.number, IsolationLevel: kgo.ReadCommitted(),

@@ -37,6 +37,7 @@ type reader struct {
 	most   int32 // bytes to ask for
 	each   int   // what a record took in memory at the last read; 0: not known
 	stable int64 // the last stable offset, in the last answer
+	high   int64 // the high watermark there: what lies between is hidden by open transactions
 }
 
 // A chunk is what a read brought.
@@ -69,8 +70,7 @@ func (r *reader) next(ctx context.Context, from int64) chunk {
 				return chunk{err: unanswered("records", r.nothing(from))}
 			}
 		case err == nil && time.Since(begun) > readPatience:
-			return chunk{err: &again{fmt.Errorf("%s/%d holds nothing at %d, below the group's offset",
-				r.topic, r.number, from)}}
+			return chunk{err: &again{r.absent(from)}}
 		}
 		if err != nil {
 			r.leader = -1
@@ -79,6 +79,16 @@ func (r *reader) next(ctx context.Context, from int64) chunk {
 			return chunk{err: ctx.Err()}
 		}
 	}
+}
+
+// absent is why a read brings nothing below the offset that it is to reach.
+func (r *reader) absent(from int64) error {
+	if r.high > from {
+		return fmt.Errorf("%s/%d cannot be read from offset %d to %d yet: a transaction is open there; it ends within "+
+			"the transaction.timeout of its producer (60s by default), or else it hangs: "+
+			"kafka-transactions.sh find-hanging finds it, and abort ends it", r.topic, r.number, from, r.high)
+	}
+	return fmt.Errorf("%s/%d holds nothing at %d, though it is to be read further", r.topic, r.number, from)
 }
 
 func (r *reader) ask(ctx context.Context, from int64) (recs []*kgo.Record, next int64, bytes int, err error) {
