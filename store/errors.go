@@ -11,7 +11,8 @@ var (
 	ErrClosed = errors.New("store: closed")
 
 	// ErrLocked is returned by Open when another process, or another handle in
-	// this process, has the directory open.
+	// this process, has the directory open. It names the process, where the system
+	// tells it.
 	ErrLocked = errors.New("store: locked, it is open elsewhere")
 
 	// ErrPoisoned is returned once a write or a sync has failed. Nothing that

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"io"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -41,21 +40,4 @@ func closedTo(f vfs.File, err error) (vfs.File, error) {
 
 func (p private) MkdirAll(path string, mode os.FileMode) error {
 	return p.FS.MkdirAll(path, mode&^0o077)
-}
-
-// Lock takes the rights of others from the lock's file by its path: to open it
-// once more, and close it, would give the lock up.
-func (p private) Lock(path string) (io.Closer, error) {
-	l, err := p.FS.Lock(path)
-	if err != nil {
-		return nil, err
-	}
-	fi, err := p.Stat(path)
-	if err == nil && onDisk(fi) {
-		err = os.Chmod(path, 0o600)
-	}
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
 }

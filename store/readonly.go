@@ -52,14 +52,10 @@ func (s *Store) present() (id identity, err error) {
 // lockThere locks a database that has to be there.
 func (s *Store) lockThere() (err error) {
 	s.lock, err = pebble.LockDirectory(s.fs.PathJoin(s.dir, dataDir), s.fs)
-	switch {
-	case err == nil, unwritable(err):
-		return err
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return corruptf("its directory %s is gone", dataDir)
-	default:
-		return fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
 	}
+	return err
 }
 
 // rest takes the place of what works in the background: Close waits for nothing

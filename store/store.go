@@ -241,10 +241,7 @@ func (s *Store) take() (id identity, there bool, err error) {
 		return id, false, err
 	}
 	if s.lock, err = pebble.LockDirectory(data, s.fs); err != nil {
-		if unwritable(err) || noRoom(err) {
-			return id, false, err
-		}
-		return id, false, fmt.Errorf("%w: %w; close it there first", ErrLocked, err)
+		return id, false, err
 	}
 	if id, there, err = readIdentity(s.fs, s.dir); err != nil {
 		return id, there, err
