@@ -37,7 +37,7 @@ func adopt(dir string, opts *AdoptOptions, sm seams) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("store: adopt %s: %w", dir, trimmed(err))
+			err = fmt.Errorf("store: adopt %s: %w", dir, trimmed(explained(err)))
 		}
 		err = errors.Join(err, a.s.release())
 	}()

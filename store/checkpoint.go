@@ -68,6 +68,12 @@ func (s *Store) Checkpoint(ctx context.Context, dir string) error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
+	switch {
+	case unwritable(err):
+		err = fmt.Errorf("%w; give a directory where this user can write", err)
+	case noRoom(err):
+		err = fmt.Errorf("%w; make room, then take it again", err)
+	}
 	return fmt.Errorf("store: checkpoint to %s: %w", dir, trimmed(err))
 }
 
@@ -92,8 +98,11 @@ func (c *checkpoint) take() (err error) {
 		return err
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, c.s.fs.RemoveAll(c.at))
+		if err == nil {
+			return
+		}
+		if left := c.s.fs.RemoveAll(c.at); !unwritable(err) {
+			err = errors.Join(err, left) // where nothing can be made nothing is left
 		}
 	}()
 	for _, step := range []func() error{c.begin, c.database, c.close, c.tighten, c.publish} {

@@ -76,7 +76,8 @@ func TestLock_CannotBeAskedFor(t *testing.T) {
 		{syscall.ENOLCK, ErrUnfit, "store: open store: not fit to be opened: no locks available: " +
 			"the file system takes no locks; put the store on a local disk"},
 		{&os.PathError{Op: "open", Path: "LOCK", Err: syscall.EMFILE}, syscall.EMFILE,
-			"store: open store: open LOCK: too many open files"},
+			"store: open store: not fit to be opened: open LOCK: too many open files; " +
+				"raise the limit (ulimit -n, LimitNOFILE= of systemd)"},
 	} {
 		_, err := open("store", nil, seams{fs: lockFS{vfs.NewMem(), c.err}})
 		require.ErrorIs(t, err, c.is)

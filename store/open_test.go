@@ -85,7 +85,11 @@ func listing(t *testing.T, dir string) []string {
 // The file system refuses every write, as one that is mounted read-only does,
 // or a directory of another owner.
 func TestOpen_ReadOnlyDirectory(t *testing.T) {
-	for _, code := range []error{syscall.EROFS, syscall.EACCES} {
+	for code, says := range map[error]string{
+		syscall.EROFS: "; mount it writable: a store is locked by a file in it, to be looked into, too",
+		syscall.EACCES: " has to read and write the directory and all in it: run it as the store's user, " +
+			"or give this one the rights",
+	} {
 		t.Run(code.Error(), func(t *testing.T) {
 			mem := vfs.NewMem()
 			s, err := open("store", nil, seams{fs: mem})
@@ -101,10 +105,11 @@ func TestOpen_ReadOnlyDirectory(t *testing.T) {
 				s, err = open(dir, nil, seams{fs: refuse})
 				require.Nil(t, s)
 				require.ErrorIs(t, err, code)
+				require.ErrorIs(t, err, ErrUnfit)
 				require.NotErrorIs(t, err, ErrCorrupt)
 				require.NotErrorIs(t, err, ErrLocked)
 				require.ErrorContains(t, err, dir)
-				require.ErrorContains(t, err, "must be writable")
+				require.ErrorContains(t, err, says)
 			}
 		})
 	}

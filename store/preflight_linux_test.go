@@ -8,17 +8,43 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A file system that is mounted for reading only.
+// A file system that is mounted for reading only: whatever is asked for says what
+// to do, and is neither damage nor a lock.
 func TestFault_B20_ReadOnlyMount(t *testing.T) {
 	disk := smallDisk(t, 64*mb)
-	dir := filepath.Join(disk, "store")
+	dir, backup := filepath.Join(disk, "store"), filepath.Join(disk, "backup")
 	s, err := open(dir, nil, seams{limits: limits{table: mb}})
 	require.NoError(t, err)
+	require.NoError(t, s.Checkpoint(t.Context(), backup))
 	require.NoError(t, s.Close())
 	require.NoError(t, syscall.Mount("tmpfs", disk, "tmpfs", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	_, err = Open(dir, nil)
+	for _, c := range []struct {
+		deed, dir string
+		do        func(dir string) error
+	}{
+		{"open", dir, func(dir string) error { _, err := Open(dir, nil); return err }},
+		{"open", dir, func(dir string) error { _, err := Open(dir, &Options{ReadOnly: true}); return err }},
+		{"open", filepath.Join(disk, "new"), func(dir string) error { _, err := Open(dir, nil); return err }},
+		{"verify", dir, func(dir string) error { _, err := VerifyDir(t.Context(), dir, nil); return err }},
+		{"verify", backup, func(dir string) error { _, err := VerifyDir(t.Context(), dir, nil); return err }},
+		{"repair", dir, func(dir string) error { _, err := Repair(t.Context(), dir, nil); return err }},
+		{"adopt", backup, func(dir string) error { return Adopt(dir, nil) }},
+	} {
+		err := c.do(c.dir)
+		require.ErrorIs(t, err, syscall.EROFS, c.deed)
+		require.ErrorIs(t, err, ErrUnfit, c.deed)
+		require.NotErrorIs(t, err, ErrLocked, c.deed)
+		require.NotErrorIs(t, err, ErrCorrupt, c.deed)
+		require.ErrorContains(t, err, "store: "+c.deed+" "+c.dir+": not fit to be opened: ")
+		require.ErrorContains(t, err, "; mount it writable: ")
+	}
+
+	s, err = Open(filepath.Join(t.TempDir(), "store"), nil)
+	require.NoError(t, err)
+	to := filepath.Join(disk, "checkpoint")
+	err = s.Checkpoint(t.Context(), to)
 	require.ErrorIs(t, err, syscall.EROFS)
-	require.NotErrorIs(t, err, ErrLocked)
-	require.ErrorContains(t, err, dir)
-	require.ErrorContains(t, err, "must be writable")
+	require.EqualError(t, err, "store: checkpoint to "+to+": mkdir "+to+unsealedSuffix+
+		": read-only file system; give a directory where this user can write")
+	require.NoError(t, s.Close())
 }

@@ -79,7 +79,7 @@ func repair(ctx context.Context, dir string, opts *RepairOptions, sm seams) (_ *
 	o.Quarantine = cmp.Or(o.Quarantine, dir+".quarantine")
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("store: repair %s: %w", dir, trimmed(err))
+			err = fmt.Errorf("store: repair %s: %w", dir, trimmed(explained(err)))
 		}
 	}()
 	so := (&Options{Logger: o.Logger}).withDefaults()

@@ -144,15 +144,7 @@ func open(dir string, opts *Options, sm seams) (_ *Store, err error) {
 	s.witness = newWitness(s)
 	defer func() {
 		if err != nil {
-			switch {
-			case unwritable(err):
-				err = fmt.Errorf("%w; the directory must be writable", err)
-			case noRoom(err):
-				err = fmt.Errorf("%w: %w; make room, then open again", ErrDiskFull, err)
-			case errors.Is(err, syscall.EIO):
-				err = fmt.Errorf("%w; the disk fails: see to it, then open again in a new process", err)
-			}
-			err = fmt.Errorf("store: open %s: %w", dir, trimmed(err))
+			err = fmt.Errorf("store: open %s: %w", dir, trimmed(explained(err)))
 			err = errors.Join(err, s.release())
 		}
 	}()

@@ -62,12 +62,12 @@ func VerifyDir(ctx context.Context, dir string, opts *VerifyOptions) (*Report, e
 func verifyDir(ctx context.Context, dir string, opts *VerifyOptions, sm seams) (_ *Report, err error) {
 	s, err := openOffline(dir, (*Options)(nil).withDefaults(), sm, true)
 	if err != nil {
-		return nil, fmt.Errorf("store: verify %s: %w", dir, trimmed(err))
+		return nil, fmt.Errorf("store: verify %s: %w", dir, trimmed(explained(err)))
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	e := newExamination(ctx, s, opts)
 	if err := e.run(nil); err != nil {
-		return nil, fmt.Errorf("store: verify %s: %w", dir, trimmed(err))
+		return nil, fmt.Errorf("store: verify %s: %w", dir, trimmed(explained(err)))
 	}
 	return e.report, nil
 }

@@ -84,7 +84,7 @@ func checkStore(dir string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no directory %s; give the directory of a store", dir)
 	case err != nil:
-		return fmt.Errorf("the store cannot be looked at: %w", err)
+		return notSeen(err)
 	case !info.IsDir():
 		return fmt.Errorf("%s is not a directory; give the directory of a store", dir)
 	}
@@ -96,5 +96,15 @@ func checkStore(dir string) error {
 		}
 		return fmt.Errorf("%s is no store, it has no file FIRSTSEEN; give the directory of a store", dir)
 	}
-	return err
+	if err != nil {
+		return notSeen(err)
+	}
+	return nil
+}
+
+func notSeen(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w: %w; run firstseen as the user that the store belongs to", store.ErrUnfit, err)
+	}
+	return fmt.Errorf("the store cannot be looked at: %w; give the directory of a store that can be read", err)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -37,6 +38,8 @@ func TestMain(m *testing.M) {
 //	largestore DIR             make a store with 180,000 markers in three tables
 //	holdstore DIR              open a store until the script ends
 //	damage DIR PATTERN         change one byte in the largest such file of a store's database
+//	readonly DIR               mount a directory once more, over itself, for reading only;
+//	                           Linux, and root alone ([root]), may do that
 //	image DIR FILE             write what is in a directory into a file, to compare
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -57,6 +60,13 @@ func TestScripts(t *testing.T) {
 			"holdstore": cmdHoldStore,
 			"damage":    cmdDamage,
 			"image":     cmdImage,
+			"readonly":  cmdReadOnly,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("there is no condition %q", cond)
 		},
 	})
 }

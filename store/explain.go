@@ -1,0 +1,41 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// explained adds the way out to what the operating system says when a directory
+// is opened, in whatever way: its words tell what could not be done, and not
+// what to do.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, syscall.EROFS):
+		return unfitFor(err, "mount it writable: a store is locked by a file in it, to be looked into, too")
+	case unwritable(err):
+		return unfitFor(err, "user %d has to read and write the directory and all in it: run it as the store's user, "+
+			"or give this one the rights", os.Geteuid())
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return unfitFor(err, "raise the limit (ulimit -n, LimitNOFILE= of systemd)")
+	case noRoom(err):
+		return fmt.Errorf("%w: %w; make room, then try again", ErrDiskFull, err)
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w; the disk fails: see to it, then try again in a new process", err)
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFormat):
+		return err // whoever met it has said what to do
+	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
+		return corruptf("%v", err)
+	default:
+		return err
+	}
+}
+
+func unfitFor(err error, way string, args ...any) error {
+	way = fmt.Sprintf(way, args...)
+	if errors.Is(err, ErrUnfit) {
+		return fmt.Errorf("%w; %s", err, way)
+	}
+	return fmt.Errorf("%w: %w; %s", ErrUnfit, err, way)
+}
