@@ -65,6 +65,12 @@ var damages = []damage{
 		require.NoError(t, fs.Remove(path))
 		return path
 	}},
+	{"empty", func(t require.TestingT, rng *rand.Rand, fs *faultFS, _ *storeFiles) string {
+		path := anyFile(t, rng, fs)
+		replace(t, fs, path, nil)
+		return path
+	}},
+	{"a directory in its place", aDirectory},
 	{"two swapped", swapTwo},
 	{"one is a copy of another", oneTwice},
 	{"one of another store", another},
@@ -101,6 +107,17 @@ func onContent(change func(rng *rand.Rand, b []byte) []byte) func(
 		replace(t, fs, path, b)
 		return path
 	}
+}
+
+// aDirectory puts a directory in the place of a file, with something in it or not.
+func aDirectory(t require.TestingT, rng *rand.Rand, fs *faultFS, _ *storeFiles) string {
+	path := anyFile(t, rng, fs)
+	require.NoError(t, fs.Remove(path))
+	require.NoError(t, fs.MkdirAll(path, 0o700))
+	if rng.IntN(2) == 0 {
+		replace(t, fs, path+"/file", nil)
+	}
+	return path
 }
 
 // swapTwo gives two tables, or two logs, each other's content.

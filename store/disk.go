@@ -71,6 +71,9 @@ func (d *disk) start() error {
 	if d.floor < 0 {
 		return nil
 	}
+	if err := fileOnly(d.fs, d.ballastPath()); err != nil {
+		return err
+	}
 	// The last opening's ballast: it may be cut short, or just the room needed.
 	if err := d.fs.Remove(d.ballastPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -31,6 +31,9 @@ type ownLock struct {
 func (p private) Lock(path string) (io.Closer, error) {
 	locks.Lock()
 	defer locks.Unlock()
+	if err := fileOnly(p.FS, path); err != nil {
+		return nil, err
+	}
 	if l, err := p.ours(path); err != nil {
 		return nil, err
 	} else if l != nil {

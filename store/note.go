@@ -45,6 +45,9 @@ func readFile(f vfs.FS, path string) (text string, there bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
+	if fi, err := r.Stat(); err == nil && fi.IsDir() {
+		return "", false, errors.Join(corruptf("%s is a directory, and no file", path), r.Close())
+	}
 	b, err := io.ReadAll(io.LimitReader(r, noteMost))
 	if err = errors.Join(err, r.Close()); err != nil {
 		return "", false, err

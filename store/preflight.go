@@ -78,6 +78,14 @@ func tablesFor(files uint64) (int, error) {
 	return int(min(files-filesSpare, tablesOpen)), nil
 }
 
+// fileOnly refuses a directory that stands where the store makes a file of its own.
+func fileOnly(f vfs.FS, path string) error {
+	if fi, err := f.Stat(path); err == nil && fi.IsDir() {
+		return fmt.Errorf("%w: %s is a directory, and a file of the store has to be there; move it away", ErrUnfit, path)
+	}
+	return nil
+}
+
 // checkOwn refuses what is not the store's own file or directory, and takes the
 // rights of others from what is.
 func checkOwn(path string) error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -68,6 +69,13 @@ func (w *witness) expect(f vfs.FS, dir string) error {
 	}
 	if within(dir, w.path) {
 		return fmt.Errorf("store: Witness is %s, which is inside the store; give a path outside it", w.path)
+	}
+	if vfs.Root(f) == vfs.Default {
+		// To be written it is replaced, and a link would be, instead of what it names.
+		if fi, err := os.Lstat(w.path); err == nil && fi.Mode()&fs.ModeSymlink != 0 {
+			return fmt.Errorf("%w: the witness %s is a symbolic link; remove it, or set Options.Witness to where it leads",
+				ErrUnfit, w.path)
+		}
 	}
 	seen, there, err := w.read(f)
 	if err != nil || !there {
@@ -184,6 +192,9 @@ func (w *witness) see(s *Store) error {
 // read returns what was seen last, and whether there is a witness.
 func (w *witness) read(f vfs.FS) (g sighting, there bool, err error) {
 	note, there, err := readFile(f, w.path)
+	if errors.Is(err, ErrCorrupt) {
+		return g, true, w.damaged()
+	}
 	if errors.Is(err, fs.ErrPermission) && !w.told {
 		return g, false, nil // begin says that there is none
 	}
@@ -200,10 +211,14 @@ func (w *witness) read(f vfs.FS) (g sighting, there bool, err error) {
 	g.id, fine = parseID(id)
 	g.open, fineToo = parseID(open)
 	if !whole || n != 4 || !fine || !fineToo {
-		return g, true, fmt.Errorf("%w: the witness %s is damaged; make sure that the store is the newest there is, "+
-			"then delete the witness", ErrCorrupt, w.path)
+		return g, true, w.damaged()
 	}
 	return g, true, nil
+}
+
+func (w *witness) damaged() error {
+	return fmt.Errorf("%w: the witness %s is damaged; make sure that the store is the newest there is, "+
+		"then delete the witness", ErrCorrupt, w.path)
 }
 
 // Witnessed tells the namespace the sequence of a batch that the caller knows to
