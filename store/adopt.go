@@ -81,14 +81,15 @@ func (a *adoption) admit() error {
 	if name, err := foreign(s.fs, s.dir); err != nil {
 		return err
 	} else if name != "" {
-		return fmt.Errorf("%w: it holds %q, so it is no store", ErrFormat, name)
+		return fmt.Errorf("%w: it holds %q, so it is no store; give the directory of a checkpoint", ErrFormat, name)
 	}
 	id, there, err := readIdentity(s.fs, s.dir)
 	if err != nil {
 		return err
 	}
 	if !there {
-		return fmt.Errorf("%w: there is no %s, so it is no store", ErrFormat, identityFile)
+		return fmt.Errorf("%w: there is no %s, so it is no store; give the directory of a checkpoint",
+			ErrFormat, identityFile)
 	}
 	a.id = id
 	if a.seal, a.sealed, err = readSeal(s.fs, s.dir); err != nil {
@@ -98,7 +99,7 @@ func (a *adoption) admit() error {
 	case id.checkpoint && !a.sealed:
 		return fmt.Errorf("%w: its seal is missing, so it was never finished; take another one", ErrUnsealed)
 	case id.checkpoint && a.seal.id != id.id:
-		return fmt.Errorf("%w: its seal is that of another one", ErrUnsealed)
+		return fmt.Errorf("%w: its seal is that of another one; take another one", ErrUnsealed)
 	case id.checkpoint, a.Unsealed, a.finished():
 		return nil
 	case id.copied(s.fs, s.dir):

@@ -338,13 +338,15 @@ func (b *Batch) SetPosition(p Position) error {
 	case b.ended.Load():
 		return ErrTxDone
 	case p.IsZero() || p.Offset < 0:
-		return fmt.Errorf("store: namespace %q: %v is not a position to start from", b.n.name, p)
+		return fmt.Errorf("store: namespace %q: %v is not a position to start from; give a topic ID and an offset from 0 on",
+			b.n.name, p)
 	case !b.head.hasPos || !b.head.pos.sameLog(p):
 		b.head.startAt(p)
 		b.head.lastOffset, b.head.fingerprint, b.head.committed = -1, 0, nil
 		b.failed = Position{}
 	case p.Offset < b.head.pos.Offset:
-		return fmt.Errorf("%w: namespace %q from %d to %d", ErrBackwards, b.n.name, b.head.pos.Offset, p.Offset)
+		return fmt.Errorf("%w: namespace %q from %d to %d; go on from there, or MoveTo it if that is meant",
+			ErrBackwards, b.n.name, b.head.pos.Offset, p.Offset)
 	default:
 		b.head.pos = p
 		if p.Offset > b.failed.Offset {

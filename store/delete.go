@@ -62,7 +62,7 @@ func (s *Store) deleteOwned(name string, n *Namespace) (again bool, err error) {
 	case now != n:
 		return true, nil
 	case value == nil:
-		return false, fmt.Errorf("%w: %q", ErrNoNamespace, name)
+		return false, fmt.Errorf("%w: %q; Store.Namespaces lists those there are", ErrNoNamespace, name)
 	}
 	if err := s.disk.relief(); err != nil {
 		return false, fmt.Errorf("namespace %q is not deleted: %w", name, err)

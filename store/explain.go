@@ -22,7 +22,7 @@ func explained(err error) error {
 	case noRoom(err):
 		return fmt.Errorf("%w: %w; make room, then try again", ErrDiskFull, err)
 	case errors.Is(err, syscall.EIO):
-		return fmt.Errorf("%w; the disk fails: see to it, then try again in a new process", err)
+		return diskFails(err)
 	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFormat):
 		return err // whoever met it has said what to do
 	case errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ENOTDIR):
@@ -30,6 +30,23 @@ func explained(err error) error {
 	default:
 		return err
 	}
+}
+
+// diskError is what a disk says that fails, with the way out.
+type diskError struct{ err error }
+
+func (d *diskError) Error() string {
+	return d.err.Error() + "; the disk fails: see to it, then try again in a new process"
+}
+
+func (d *diskError) Unwrap() error { return d.err }
+
+// diskFails adds the way out once, wherever it is met first.
+func diskFails(err error) error {
+	if said := new(diskError); errors.As(err, &said) {
+		return err
+	}
+	return &diskError{err}
 }
 
 func unfitFor(err error, way string, args ...any) error {

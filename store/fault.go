@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -167,6 +168,8 @@ func (f *fault) read(deed string, fn func() error) error {
 		err = corruptf("%s: %v", deed, err)
 		f.set(err)
 		return err
+	case errors.Is(err, syscall.EIO):
+		return diskFails(fmt.Errorf("store: %s: %w", deed, err))
 	default:
 		return fmt.Errorf("store: %s: %w", deed, err)
 	}

@@ -67,7 +67,8 @@ func (b *Batch) alive(m marker) bool {
 // everything that it can concern has left the window or was merged.
 func (b *Batch) ForgetOrigins(topic ID, partition int32, from, to int64) error {
 	if from < 0 || from >= to {
-		return fmt.Errorf("store: namespace %q: offsets from %d up to %d are no range", b.n.name, from, to)
+		return fmt.Errorf("store: namespace %q: offsets from %d up to %d are no range; give the lower one first",
+			b.n.name, from, to)
 	}
 	return b.forgetRange(sweep{what: sweepOrigins, topic: topic, partition: partition, from: from, to: to})
 }
@@ -84,7 +85,8 @@ func (b *Batch) ForgetTimes(from, to time.Time) error {
 		s.to = ceilMillis(to)
 	}
 	if s.from >= s.to {
-		return fmt.Errorf("store: namespace %q: times from %v up to %v are no range", b.n.name, from, to)
+		return fmt.Errorf("store: namespace %q: times from %v up to %v are no range; give the earlier one first",
+			b.n.name, from, to)
 	}
 	return b.forgetRange(s)
 }

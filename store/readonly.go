@@ -40,11 +40,11 @@ func (s *Store) present() (id identity, err error) {
 		return id, err
 	}
 	if name != "" {
-		return id, fmt.Errorf("%w: it holds %q, so it is no store", ErrFormat, name)
+		return id, fmt.Errorf("%w: it holds %q, so it is no store; give the directory of one", ErrFormat, name)
 	}
 	id, there, err := readIdentity(s.fs, s.dir)
 	if err == nil && !there {
-		err = fmt.Errorf("%w: there is no %s, so it is no store", ErrFormat, identityFile)
+		err = fmt.Errorf("%w: there is no %s, so it is no store; give the directory of one", ErrFormat, identityFile)
 	}
 	return id, err
 }

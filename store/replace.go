@@ -71,7 +71,8 @@ func (n *Namespace) outputKey(o Output) (key []byte, err error) {
 }
 
 func (n *Namespace) notPending(o Output) error {
-	return fmt.Errorf("%w: namespace %q, batch %d, output %d of %v", ErrNotPending, n.name, o.Sequence, o.Index, o.Origin)
+	return fmt.Errorf("%w: namespace %q, batch %d, output %d of %v; Namespace.Pending gives those that are",
+		ErrNotPending, n.name, o.Sequence, o.Index, o.Origin)
 }
 
 // replace is Replace on its way to disk. What the same batch settles is gone.

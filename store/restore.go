@@ -42,7 +42,8 @@ func (b *Batch) BeginRestore(r Restore) error {
 	case b.ended.Load():
 		return ErrTxDone
 	case r.To < 0, r.Anew && !r.From.IsZero():
-		return fmt.Errorf("store: namespace %q: a restore up to offset %d from clock %v, anew %v, is none",
+		return fmt.Errorf("store: namespace %q: a restore up to offset %d from clock %v, anew %v, is none; "+
+			"give an offset from 0 on, and no clock with Anew",
 			b.n.name, r.To, r.From, r.Anew)
 	}
 	h := &b.head
@@ -91,7 +92,7 @@ func (b *Batch) Restore(r Record) (Decision, error) {
 	case len(r.ID) == 0:
 		return Decision{}, ErrNoID
 	case !b.head.restore.on:
-		return Decision{}, fmt.Errorf("%w: namespace %q", ErrNotRestoring, b.n.name)
+		return Decision{}, fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
 	if err := b.check(r.Origin); err != nil {
@@ -144,7 +145,7 @@ func (b *Batch) RestoreMarker(r Record) error {
 	case len(r.ID) == 0:
 		return ErrNoID
 	case !b.head.restore.on:
-		return fmt.Errorf("%w: namespace %q", ErrNotRestoring, b.n.name)
+		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
 	m, older, found, err := b.find(id, at, step{})
@@ -177,7 +178,7 @@ func (b *Batch) RestoreFrom(next Position) error {
 	case b.ended.Load():
 		return ErrTxDone
 	case !b.head.restore.on:
-		return fmt.Errorf("%w: namespace %q", ErrNotRestoring, b.n.name)
+		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	b.head.restore.source, b.dirty = next, true
 	return nil

@@ -64,7 +64,8 @@ func (b *Batch) RaiseSequence(seq uint64) error {
 	case b.ended.Load():
 		return ErrTxDone
 	case seq >= sequenceLimit:
-		return fmt.Errorf("store: namespace %q: %d is no sequence of a batch", b.n.name, seq)
+		return fmt.Errorf("store: namespace %q: %d is no sequence of a batch; give one that a Status or an Output had",
+			b.n.name, seq)
 	case seq > b.head.sequence:
 		b.head.sequence = seq
 		b.dirty = true
