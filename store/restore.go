@@ -136,8 +136,8 @@ func (b *Batch) fromEdge() bool {
 
 // RestoreMarker enters a marker as it was: Record.At is when the ID was first
 // seen, by the clock of whoever accepted it, and Origin where that record stands.
-// It moves the clock, and no position, see RestoreFrom. A marker that was accepted
-// later stands, and so does an equal one.
+// It moves the clock, as EndRestore does, and no position, see RestoreFrom. A marker
+// that was accepted later stands, and so does an equal one.
 func (b *Batch) RestoreMarker(r Record) error {
 	switch {
 	case b.ended.Load():
@@ -148,21 +148,14 @@ func (b *Batch) RestoreMarker(r Record) error {
 		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
+	first := millis(r.At)
+	b.dirty = true
+	if first > b.head.clock.now {
+		b.endAt(first) // a row may join the others by it
+	}
 	m, older, found, err := b.find(id, at, step{})
 	if err != nil {
 		return err
-	}
-	b.dirty = true
-	first := millis(r.At)
-	c := &b.head.clock
-	if first > c.now {
-		if c.first == 0 {
-			c.first = first
-		}
-		*c = clock{now: first, first: c.first, times: firstTimes}
-		if b.head.cov.open {
-			b.head.cov = b.head.cov.closed(first)
-		}
 	}
 	if found && (m.first > first || m.first == first && m.origin.Offset >= r.Origin.Offset) {
 		return nil

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A marker as it was moves the clock beside a row of jumps: what the row holds is
+// not left behind, where no later time would ever find it to join the others.
+func TestRestoreMarker_BesideARow(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		to     time.Duration // of the marker, from t0
+		stands bool          // the row does, after that
+	}{
+		{"up to the row", 6 * time.Hour, false},
+		{"below the row", time.Hour, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := testOpen(t, t.TempDir(), limits{})
+			n, err := s.Namespace("a", nil)
+			require.NoError(t, err)
+			accept(t, n, 0, 20, 0)
+			require.NoError(t, n.Update(func(b *Batch) error {
+				d, err := b.Do(rec("jumped", 20, 8*time.Hour), nil)
+				require.Equal(t, New, d.Verdict)
+				return err
+			}))
+			require.Len(t, n.row.list, 1)
+			require.NoError(t, n.Update(func(b *Batch) error {
+				require.NoError(t, b.BeginRestore(Restore{To: 40}))
+				return b.RestoreMarker(rec("restored", 30, c.to))
+			}))
+			st, err := n.Status()
+			require.NoError(t, err)
+			require.True(t, st.Clock.Equal(t0.Add(c.to)), st.Clock)
+			require.Equal(t, c.stands, n.head.clock.high != 0)
+			require.Equal(t, c.stands, len(n.row.list) > 0, "the markers of a row and the row")
+		})
+	}
+}
