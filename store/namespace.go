@@ -109,7 +109,7 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 			return fmt.Errorf("namespace %q: %w", n.name, err)
 		}
 	}
-	if err := n.index.begin(n.head.reached(), brings); err != nil {
+	if err := n.index.begin(n.head.clock, brings); err != nil {
 		return fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	b := &Batch{

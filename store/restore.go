@@ -34,8 +34,8 @@ type Restore struct {
 // handler runs again. Position, clock and markers move with each batch as ever,
 // so that a restore that is cut short goes on where it was.
 //
-// It has a clock of its own, which may be behind the namespace's: nothing
-// expires by it, and Status.Clock does not go back. The position is set by
+// It has a clock of its own, which may be behind the namespace's: markers expire
+// by it, and Status.Clock does not go back. The position is set by
 // MoveTo, and what the namespace can vouch for is for OpenCoverage to say.
 func (b *Batch) BeginRestore(r Restore) error {
 	switch {
@@ -223,8 +223,7 @@ type restoring struct {
 	source Position
 }
 
-// reached returns the clock by which markers expire, and which is shown: that of a
-// restore may be behind it.
+// reached returns the clock that is shown: that of a restore may be behind it.
 func (h *head) reached() clock {
 	c := h.clock
 	if h.restore.on && h.restore.held > c.now {

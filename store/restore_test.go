@@ -246,9 +246,15 @@ func onceLog(rng *rand.Rand, n int) []Record {
 }
 
 // Anew: whatever a namespace had is gone, and it is as if it had read the log from
-// the beginning, state made by Do among it.
+// the beginning, state made by Do among it; however much longer the log is than the
+// window.
 func TestRestore_Anew(t *testing.T) {
-	w := newRestoreWorld(t, NamespaceOptions{Window: window.Hour})
+	for _, w := range []window.Window{window.Hour, window.Of(10 * time.Minute)} {
+		t.Run(w.String(), func(t *testing.T) { restoreAnew(t, newRestoreWorld(t, NamespaceOptions{Window: w})) })
+	}
+}
+
+func restoreAnew(t *testing.T, w *restoreWorld) {
 	log := restoreLog(w.rng, 3000)
 	count := func(n *Namespace, log []Record) {
 		w.eachBatch(log, func(some []Record) {

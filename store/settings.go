@@ -143,8 +143,8 @@ func (h *head) forgotten(was, will window.Window) string {
 
 // rewindow is what a change of the window does to a head. What has left the
 // window before the change never counts again, and coverage says so: growing
-// a window never invents memory (R9). By the clock that was reached: a restore may
-// go by an older one, below which things have been dropped.
+// a window never invents memory (R9). A restore with an older clock goes by the one
+// that was reached, by which things have been dropped, unless it began anew.
 //
 // A namespace whose coverage is from the beginning and that is younger than its
 // window has nothing to say: nothing has left it. One that was restored has
@@ -156,7 +156,11 @@ func (h *head) rewindow(was window.Window) {
 	if h.clock.times < firstTimes {
 		return // nothing has left a window of which the clock is not known
 	}
-	edge := was.Edge(h.reached().now)
+	now := h.clock.now
+	if h.restore.from > 0 {
+		now = h.reached().now
+	}
+	edge := was.Edge(now)
 	h.floor = max(h.floor, edge)
 	if edge < h.clock.first && h.cov == fromBeginning {
 		return
