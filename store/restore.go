@@ -58,7 +58,11 @@ func (b *Batch) BeginRestore(r Restore) error {
 		h.clock, h.cov, h.floor = clock{}, fromBeginning, math.MinInt64
 		h.restore.from = 0
 	case from > 0:
-		b.join(joinAsIs)
+		row := joinAsIs
+		if h.clock.high > add(max(from, millis(r.Until)), b.n.rules.maxAdvance) {
+			row = joinRebased // whoever decided the records did not follow it
+		}
+		b.join(row)
 		h.clock = clock{now: from, first: h.clock.first, times: firstTimes}
 		if h.clock.first == 0 {
 			h.clock.first = from

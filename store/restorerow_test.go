@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/window"
 )
 
 // A marker as it was moves the clock beside a row of jumps: what the row holds is
@@ -39,5 +41,35 @@ func TestRestoreMarker_BesideARow(t *testing.T) {
 			require.Equal(t, c.stands, n.head.clock.high != 0)
 			require.Equal(t, c.stands, len(n.row.list) > 0, "the markers of a row and the row")
 		})
+	}
+}
+
+// A restore with another clock ends a row of jumps. Where whoever decided the
+// records followed it, its markers stand as they are, and else as those of a row
+// that was given up: none may stand in the future, as a duplicate for longer than
+// the window.
+func TestRestore_FromBesideARow(t *testing.T) {
+	for until, first := range map[time.Duration]time.Duration{
+		30 * time.Minute: 19 * time.Millisecond,
+		8 * time.Hour:    8 * time.Hour,
+	} {
+		s := testOpen(t, t.TempDir(), limits{})
+		n, err := s.Namespace("a", &NamespaceOptions{Window: window.Hour})
+		require.NoError(t, err)
+		accept(t, n, 0, 20, 0)
+		require.NoError(t, n.Update(func(b *Batch) error {
+			d, err := b.Do(rec("jumped", 20, 8*time.Hour), nil)
+			require.Equal(t, New, d.Verdict)
+			return err
+		}))
+		require.Len(t, n.row.list, 1)
+		require.NoError(t, n.Update(func(b *Batch) error {
+			return b.BeginRestore(Restore{To: 40, From: t0.Add(until - time.Hour), Until: t0.Add(until)})
+		}))
+		require.Empty(t, n.row.list)
+		m, found, err := n.Lookup([]byte("jumped"))
+		require.NoError(t, err)
+		require.True(t, found)
+		require.True(t, m.First.Equal(t0.Add(first)), "%v: %v", until, m.First)
 	}
 }
