@@ -50,7 +50,8 @@ func (b *Batch) BeginRestore(r Restore) error {
 	held := h.reached().now
 	switch from := millis(r.From); {
 	case r.Anew:
-		if h.sum.n > 0 {
+		// What this batch drops is no part of the index's sum, and still answers.
+		if h.sum.n > 0 || b.n.index.sum().n > 0 || len(b.row.list) > 0 {
 			if err := b.ForgetAll(); err != nil {
 				return err
 			}

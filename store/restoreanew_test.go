@@ -67,3 +67,44 @@ func TestRestoreAnew_ExpiresByItsOwnClock(t *testing.T) {
 		})
 	}
 }
+
+// A restore anew forgets what its own batch has accepted, too, of which nothing is
+// durable yet: in the row of the first times, and beyond it.
+func TestRestoreAnew_ForgetsItsOwnBatch(t *testing.T) {
+	for _, before := range []int64{3, 20} {
+		s := testOpen(t, t.TempDir(), limits{})
+		n, err := s.Namespace("a", nil)
+		require.NoError(t, err)
+		require.NoError(t, n.Update(func(b *Batch) error {
+			for o := range before {
+				_, err := b.Do(rec(string(fmtID(o)), o, time.Duration(o)*time.Second), nil)
+				require.NoError(t, err)
+			}
+			require.NoError(t, b.MoveTo(rec("", 0, 0).Origin))
+			require.NoError(t, b.BeginRestore(Restore{To: before, Anew: true}))
+			for o := range before {
+				d, err := b.Do(rec(string(fmtID(o)), o, time.Duration(o)*time.Second), nil)
+				require.NoError(t, err)
+				require.Equal(t, New, d.Verdict, "%d of %d", o, before)
+			}
+			return b.EndRestore()
+		}))
+	}
+}
+
+// What expires with the batch that begins a restore anew is behind the restore's
+// clock again, and answers until the batch ends.
+func TestRestoreAnew_ForgetsWhatItsBatchDrops(t *testing.T) {
+	s := testOpen(t, t.TempDir(), limits{})
+	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Of(time.Millisecond)})
+	require.NoError(t, err)
+	accept(t, n, 0, 20, 0)
+	require.NoError(t, n.Update(func(b *Batch) error { return b.Pass(rec("", 20, 21*time.Millisecond), nil) }))
+	require.NoError(t, n.Update(func(b *Batch) error {
+		require.True(t, n.index.dropping())
+		require.NoError(t, b.BeginRestore(Restore{To: 30, Anew: true}))
+		d, err := b.Restore(rec("id-19", 21, 0))
+		require.Equal(t, New, d.Verdict)
+		return err
+	}))
+}
