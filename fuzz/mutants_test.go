@@ -308,6 +308,13 @@ var mutants = []mutant{
 		pkg:  "store", run: "^TestRestore_EndsAtTheLaterClock$",
 	},
 	{
+		name: "a restore anew expires markers by the clock before it", // E07
+		file: "store/namespace.go",
+		old:  "n.index.begin(n.head.clock, brings)",
+		new:  "n.index.begin(n.head.reached(), brings)",
+		pkg:  "store", run: "^TestRestoreAnew_ExpiresByItsOwnClock$",
+	},
+	{
 		name: "a restore marks what is older than its edge", // E07
 		file: "store/restore.go",
 		old:  "	if d.accepted() && !early {\n",
