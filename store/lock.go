@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -14,63 +13,75 @@ import (
 // The lock of a store keeps other processes out; the system grants it by process.
 // A process that locks the file once more, by another path of the directory, is
 // let in, and whoever of the two is closed first gives the lock of both up. So the
-// locks of this process are known here, each by its file.
+// locks of this process are known here, each by its directory, from before one is
+// asked for until after it is given back. Nobody waits for a disk here.
 var locks struct {
-	sync.Mutex // held while one is taken or given back
-	held       []*ownLock
+	sync.Mutex
+	held []*ownLock
 }
 
-// ownLock is a lock that this process holds on a file of the operating system.
+// ownLock is a lock that this process holds, or asks for, on a file of the
+// operating system.
 type ownLock struct {
 	io.Closer
-	dir  string
-	file os.FileInfo // of a file that is open, so that no other one is taken for it
+	store string
+	dir   os.FileInfo // the database has it open, so that no other one is taken for it
 }
 
 // Lock implements vfs.FS.
 func (p private) Lock(path string) (io.Closer, error) {
-	locks.Lock()
-	defer locks.Unlock()
 	if err := fileOnly(p.FS, path); err != nil {
 		return nil, err
 	}
-	if l, err := p.ours(path); err != nil {
+	dir, err := p.onDisk(p.PathDir(path))
+	if err != nil {
 		return nil, err
-	} else if l != nil {
-		return nil, lockedBy("this process, as " + l.dir)
 	}
-	inner, err := p.FS.Lock(path)
-	if err != nil {
-		return nil, p.refused(path, err)
+	if dir == nil {
+		inner, err := p.FS.Lock(path)
+		if err != nil {
+			return nil, refused(path, err, true)
+		}
+		return inner, nil
 	}
-	fi, err := p.onDisk(path)
-	if err == nil && fi == nil {
-		return inner, nil // the file system is this process's own, and knows better
+	l := &ownLock{store: p.PathDir(p.PathDir(path)), dir: dir}
+	if other := l.enter(); other != nil {
+		return nil, lockedBy("this process, as " + other.store)
 	}
-	if err == nil {
-		// By its path: to open the file once more, and close it, would give the lock up.
-		err = os.Chmod(path, 0o600)
+	if l.Closer, err = p.FS.Lock(path); err != nil {
+		defer l.leave()
+		return nil, refused(path, err, false)
 	}
-	if err != nil {
-		return nil, errors.Join(err, inner.Close())
+	// By its path: to open the file once more, and close it, would give the lock up.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	l := &ownLock{inner, p.PathDir(p.PathDir(path)), fi}
-	locks.held = append(locks.held, l)
 	return l, nil
 }
 
-// ours returns the lock that this process holds on a file, nil when it holds none.
-func (p private) ours(path string) (*ownLock, error) {
-	fi, err := p.onDisk(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	for _, l := range locks.held {
-		if fi != nil && os.SameFile(l.file, fi) {
-			return l, nil
+// enter makes the lock known, unless this process has, or asks for, one on the same
+// directory, which it returns.
+func (l *ownLock) enter() *ownLock {
+	locks.Lock()
+	defer locks.Unlock()
+	for _, other := range locks.held {
+		if os.SameFile(other.dir, l.dir) {
+			return other
 		}
 	}
-	return nil, err
+	locks.held = append(locks.held, l)
+	return nil
+}
+
+func (l *ownLock) leave() {
+	locks.Lock()
+	defer locks.Unlock()
+	locks.held = slices.DeleteFunc(locks.held, func(other *ownLock) bool { return other == l })
+}
+
+func (l *ownLock) Close() error {
+	defer l.leave()
+	return l.Closer.Close()
 }
 
 // onDisk returns what the operating system says of a file, nil when it knows
@@ -83,24 +94,16 @@ func (p private) onDisk(path string) (os.FileInfo, error) {
 	return os.Stat(path)
 }
 
-func (l *ownLock) Close() error {
-	locks.Lock()
-	defer locks.Unlock()
-	locks.held = slices.DeleteFunc(locks.held, func(other *ownLock) bool { return other == l })
-	return l.Closer.Close()
-}
-
 // refused tells a lock that somebody else holds from one that could not be asked
-// for.
-func (p private) refused(path string, err error) error {
+// for. Of a file system that is not the operating system's nobody knows who.
+func refused(path string, err error, foreign bool) error {
 	switch {
 	case errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP):
 		return fmt.Errorf("%w: %w: the file system takes no locks; put the store on a local disk", ErrUnfit, err)
 	case !isHeld(err):
 		return err
-	}
-	if fi, err := p.onDisk(path); err == nil && fi == nil {
-		return lockedBy("this process")
+	case foreign:
+		return lockedBy("another handle")
 	}
 	if pid := lockHolder(path); pid > 0 {
 		return lockedBy(fmt.Sprintf("process %d", pid))

@@ -51,7 +51,7 @@ func TestLock_InMemory(t *testing.T) {
 	s, err := open("store", nil, seams{fs: mem})
 	require.NoError(t, err)
 	_, err = open("store", nil, seams{fs: mem})
-	require.EqualError(t, err, "store: open store: locked, it is open elsewhere: by this process; close it there first")
+	require.EqualError(t, err, "store: open store: locked, it is open elsewhere: by another handle; close it there first")
 	require.NoError(t, s.Close())
 	s, err = open("store", nil, seams{fs: mem})
 	require.NoError(t, err)
@@ -65,6 +65,43 @@ type lockFS struct {
 }
 
 func (f lockFS) Lock(string) (io.Closer, error) { return nil, f.err }
+
+// slowLockFS does not answer whoever asks for a lock.
+type slowLockFS struct {
+	vfs.FS
+	asked, answer chan struct{}
+}
+
+func (f slowLockFS) Lock(path string) (io.Closer, error) {
+	close(f.asked)
+	<-f.answer
+	return f.FS.Lock(path)
+}
+
+// A disk that does not answer holds its own store up, and no other.
+func TestLock_NobodyWaitsForAnother(t *testing.T) {
+	slow := slowLockFS{vfs.Default, make(chan struct{}), make(chan struct{})}
+	dir := filepath.Join(t.TempDir(), "slow")
+	opened := make(chan error, 1)
+	go func() {
+		s, err := open(dir, nil, seams{fs: slow})
+		if err == nil {
+			err = s.Close()
+		}
+		opened <- err
+	}()
+	<-slow.asked
+	s, err := Open(filepath.Join(t.TempDir(), "other"), nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	_, err = Open(dir, nil)
+	require.ErrorIs(t, err, ErrLocked, "another asks for it already")
+	close(slow.answer)
+	require.NoError(t, <-opened)
+	s, err = Open(dir, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
 
 // A lock that cannot be asked for is nobody's.
 func TestLock_CannotBeAskedFor(t *testing.T) {
