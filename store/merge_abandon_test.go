@@ -12,6 +12,20 @@ import (
 	"github.com/firstseen/firstseen/window"
 )
 
+// toMerge returns a namespace of three tables, and the two of them that might be
+// merged.
+func toMerge(t *testing.T, s *Store) (n *Namespace, from []*segment) {
+	t.Helper()
+	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
+	require.NoError(t, err)
+	for o := int64(0); o < 300; o += 100 {
+		accept(t, n, o, 100, 0)
+	}
+	require.NoError(t, s.queue.drain())
+	indexOf(n).adopt()
+	return n, indexOf(n).list[:2]
+}
+
 // A merge is cancelled on a full disk, when a part of its table is written and a
 // part is not: the file goes, and that it could not be ended is nobody's concern.
 // (The queue would try again for ever to give it up, and call that a backlog.)
@@ -28,16 +42,8 @@ func TestMerge_AbandonedOnAFullDisk(t *testing.T) {
 	s, err := open("store", &Options{Logger: quiet()}, seams{fs: fs, limits: limits{full: 100, small: 5, merge: 1000}})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
-	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
-	require.NoError(t, err)
-	for o := int64(0); o < 300; o += 100 {
-		accept(t, n, o, 100, 0)
-	}
-	require.NoError(t, s.queue.drain())
-	indexOf(n).adopt()
-	from := indexOf(n).list[:2]
-	m := &merge{from: from}
-	w, err := s.newMerging(n.num, m)
+	n, from := toMerge(t, s)
+	w, err := s.newMerging(n.num, &merge{from: from})
 	require.NoError(t, err)
 	_, err = w.step()
 	require.NoError(t, err)
@@ -53,14 +59,7 @@ func TestMerge_AbandonedOnAFullDisk(t *testing.T) {
 // writes its own already.
 func TestMerge_BesideOneThatIsOver(t *testing.T) {
 	s := testOpen(t, t.TempDir(), limits{full: 100, small: 5, merge: 1000})
-	n, err := s.Namespace("a", &NamespaceOptions{Window: window.Forever})
-	require.NoError(t, err)
-	for o := int64(0); o < 300; o += 100 {
-		accept(t, n, o, 100, 0)
-	}
-	require.NoError(t, s.queue.drain())
-	indexOf(n).adopt()
-	from := indexOf(n).list[:2]
+	n, from := toMerge(t, s)
 	over, err := s.newMerging(n.num, &merge{from: from})
 	require.NoError(t, err)
 	next, err := s.newMerging(n.num, &merge{from: from})

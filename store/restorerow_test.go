@@ -9,6 +9,22 @@ import (
 	"github.com/firstseen/firstseen/window"
 )
 
+// withRow returns a namespace with twenty markers at t0 and a row of one jump, eight
+// hours ahead.
+func withRow(t *testing.T, o *NamespaceOptions) *Namespace {
+	t.Helper()
+	n, err := testOpen(t, t.TempDir(), limits{}).Namespace("a", o)
+	require.NoError(t, err)
+	accept(t, n, 0, 20, 0)
+	require.NoError(t, n.Update(func(b *Batch) error {
+		d, err := b.Do(rec("jumped", 20, 8*time.Hour), nil)
+		require.Equal(t, New, d.Verdict)
+		return err
+	}))
+	require.Len(t, n.row.list, 1)
+	return n
+}
+
 // A marker as it was moves the clock beside a row of jumps: what the row holds is
 // not left behind, where no later time would ever find it to join the others.
 func TestRestoreMarker_BesideARow(t *testing.T) {
@@ -21,16 +37,7 @@ func TestRestoreMarker_BesideARow(t *testing.T) {
 		{"below the row", time.Hour, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := testOpen(t, t.TempDir(), limits{})
-			n, err := s.Namespace("a", nil)
-			require.NoError(t, err)
-			accept(t, n, 0, 20, 0)
-			require.NoError(t, n.Update(func(b *Batch) error {
-				d, err := b.Do(rec("jumped", 20, 8*time.Hour), nil)
-				require.Equal(t, New, d.Verdict)
-				return err
-			}))
-			require.Len(t, n.row.list, 1)
+			n := withRow(t, nil)
 			require.NoError(t, n.Update(func(b *Batch) error {
 				require.NoError(t, b.BeginRestore(Restore{To: 40}))
 				return b.RestoreMarker(rec("restored", 30, c.to))
@@ -53,16 +60,7 @@ func TestRestore_FromBesideARow(t *testing.T) {
 		30 * time.Minute: 19 * time.Millisecond,
 		8 * time.Hour:    8 * time.Hour,
 	} {
-		s := testOpen(t, t.TempDir(), limits{})
-		n, err := s.Namespace("a", &NamespaceOptions{Window: window.Hour})
-		require.NoError(t, err)
-		accept(t, n, 0, 20, 0)
-		require.NoError(t, n.Update(func(b *Batch) error {
-			d, err := b.Do(rec("jumped", 20, 8*time.Hour), nil)
-			require.Equal(t, New, d.Verdict)
-			return err
-		}))
-		require.Len(t, n.row.list, 1)
+		n := withRow(t, &NamespaceOptions{Window: window.Hour})
 		require.NoError(t, n.Update(func(b *Batch) error {
 			return b.BeginRestore(Restore{To: 40, From: t0.Add(until - time.Hour), Until: t0.Add(until)})
 		}))
