@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/zeebo/xxh3"
 )
@@ -113,6 +114,12 @@ func entryLen(e []byte) int {
 // markerLen returns the length of what follows the ID text of an entry, its two
 // numbers, without reading them; 0 when it is damaged.
 func markerLen(e []byte) int {
+	if len(e) >= 8 { // both mostly end within eight bytes
+		ends := ^binary.LittleEndian.Uint64(e) & 0x8080808080808080
+		if ends &= ends - 1; ends != 0 {
+			return bits.TrailingZeros64(ends)/8 + 1
+		}
+	}
 	ends := 0
 	for i, c := range e {
 		if c < 0x80 {

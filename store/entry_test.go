@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -142,4 +143,27 @@ func TestTable_NeighbourhoodIsFull(t *testing.T) {
 	g := tab.grown()
 	require.Equal(t, n, g.n)
 	require.Greater(t, g.bits, tab.bits)
+}
+
+// The length of an entry's numbers is that of the numbers as they are read,
+// whatever follows them.
+func TestMarkerLen(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	b := base{origin: Position{Offset: 1 << 40}, first: 1 << 41}
+	for range 100_000 {
+		m := marker{first: b.first + int64(rng.Uint64()>>rng.IntN(64))}
+		m.origin.Offset = b.origin.Offset - int64(rng.Uint64()>>rng.IntN(64))
+		e := b.appendEntry(nil, nil, m)
+		n := len(e)
+		for range rng.IntN(12) {
+			e = append(e, byte(rng.Uint32()))
+		}
+		require.Equal(t, n, markerLen(e), "%x", e)
+		require.Zero(t, markerLen(e[:n-1]), "%x", e[:n-1])
+		got, size := b.parseMarker(e)
+		require.Equal(t, n, size)
+		require.Equal(t, m, got)
+	}
+	require.Zero(t, markerLen(nil))
+	require.Zero(t, markerLen([]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1}))
 }
