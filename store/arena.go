@@ -93,6 +93,14 @@ func entriesWithin(entries []byte, space int) int {
 	return n
 }
 
+// used returns how many bytes its entries take.
+func (a *arena) used() (bytes int64) {
+	for _, chunk := range a.chunks {
+		bytes += int64(len(chunk))
+	}
+	return bytes
+}
+
 // clear forgets all entries and keeps one chunk for the next ones.
 func (a *arena) clear() {
 	if len(a.chunks) > 1 {

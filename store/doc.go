@@ -119,15 +119,15 @@
 // a run; a segment is a closed slice of a namespace's time, up to 1.3 million
 // markers; one that is full or old is spilled into one immutable table of pages,
 // each holding the markers of one range of the hash. Looking up an absent ID
-// costs no read: exact tables in memory and one filter per sealed segment
-// answer. A segment is dropped whole when its newest marker has left the window.
-// Neighbours are merged, so that there are at most 64 of them, none longer than a
-// bucket or a sixteenth of the window: it would keep its oldest markers for long.
+// costs no read: an exact table in memory or a filter answers for each segment. A
+// segment is dropped whole when its newest marker has left the window. Neighbours
+// are merged, so that there are at most 64 of them, none longer than a bucket or a
+// sixteenth of the window: it would keep its oldest markers for long.
 //
-// In memory there is one budget ([Options].Memory). While it allows, the exact
-// tables of the newest segments are kept beside their tables on disk: duplicates
-// are mostly of recent IDs, and cost no read then. Beyond it those go first; then
-// idle namespaces put their closed segments into shared tables, and are unloaded, and
+// In memory there is one budget ([Options].Memory). While it allows, the pages of the
+// newest segments are kept beside their tables on disk: duplicates are mostly of
+// recent IDs, and cost no read then. Beyond it those go first, a megabyte at a time;
+// then idle namespaces put their closed segments into shared tables, and are unloaded, and
 // read back when they are used; then tables are written early. Filters have a
 // budget of their own: the oldest are halved, then dropped. Answers never change,
 // only what they cost.

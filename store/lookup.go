@@ -54,25 +54,29 @@ func (x *segments) probe(q *prober, ids []ident, hits []found, at int) {
 	}
 }
 
-// settleMaybes looks up what the filters could not rule out. First in the exact
-// tables of kept segments, all together, as every one is a cache miss; then in
-// pages, with one iterator, from the last key to the first: towards higher keys
-// Pebble would try a few steps before it seeks, and each step may load a block
-// for nothing.
+// settleMaybes looks up what the filters could not rule out. First in kept pages,
+// all together, as every one is a cache miss; then in those on disk, with one
+// iterator, from the last key to the first: towards higher keys Pebble would try a
+// few steps before it seeks, and each step may load a block for nothing.
 func (x *segments) settleMaybes(q *prober, ids []ident, hits []found) error {
 	for _, y := range q.maybe {
-		if y.g.exact != nil {
-			q.warm += y.g.exact.table.near(tagOf(ids[y.at].hash.Hi))
-		}
+		q.warm += uint64(y.g.table.kept.near(y.page))
 	}
+	unread := q.maybe[:0]
 	for _, y := range q.maybe {
-		if f := &hits[y.at]; y.g.exact != nil && f.seg <= y.g.num {
-			if m, ok := y.g.find(ids[y.at]); ok {
-				*f = found{m, y.g.num + 1}
-			}
+		f := &hits[y.at]
+		if f.seg > y.g.num {
+			continue
+		}
+		m, ok, kept := y.g.inKept(y.page, ids[y.at])
+		switch {
+		case !kept:
+			unread = append(unread, y)
+		case ok:
+			*f = found{m, y.g.num + 1}
 		}
 	}
-	q.maybe = slices.DeleteFunc(q.maybe, func(y maybe) bool { return y.g.exact != nil })
+	q.maybe = unread
 	slices.SortFunc(q.maybe, func(a, b maybe) int {
 		return cmp.Or(cmp.Compare(b.g.num, a.g.num), cmp.Compare(b.page, a.page))
 	})
@@ -92,7 +96,7 @@ func (x *segments) settleMaybes(q *prober, ids []ident, hits []found) error {
 	return nil
 }
 
-// readPage looks an ID up in one page of a sealed segment.
+// readPage looks an ID up in one page on disk.
 func (x *segments) readPage(q *prober, g *segment, page uint32, id ident) (m marker, ok bool, err error) {
 	err = x.s.fault.read("look an ID up", func() error {
 		it, err := q.over(x, g)
@@ -157,7 +161,7 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 		return stands(b.sweeps, f.marker, f.seg-1)
 	}
 	for _, g := range slices.Backward(x.list) {
-		if g.exact != nil {
+		if g.table == nil {
 			if m, ok := g.find(id); ok {
 				return stands(b.sweeps, m, g.num)
 			}
@@ -166,9 +170,13 @@ func (x *segments) lookup(id ident, at int) (marker, bool, error) {
 		if !g.table.filter.maybe(id.hash) {
 			continue
 		}
-		m, ok, err := x.readPage(&b.near, g, pageOf(id.hash.Hi, g.pages), id)
-		if err != nil {
-			return marker{}, false, err
+		page := pageOf(id.hash.Hi, g.pages)
+		m, ok, kept := g.inKept(page, id)
+		if !kept {
+			var err error
+			if m, ok, err = x.readPage(&b.near, g, page, id); err != nil {
+				return marker{}, false, err
+			}
 		}
 		if ok {
 			return stands(b.sweeps, m, g.num)

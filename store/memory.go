@@ -9,23 +9,25 @@ import (
 // asked of namespaces is the store's, see Store.relieve.
 
 // weight is what an index holds in memory, in bytes.
-type weight struct{ exact, unwritten, filters int64 }
+type weight struct{ unwritten, kept, filters int64 }
+
+// markers returns what counts against the budget of markers.
+func (w weight) markers() int64 { return w.unwritten + w.kept }
 
 // recount tells the store's budgets what the segments hold.
 func (x *segments) recount() {
 	var now weight
 	for _, g := range x.list {
-		if g.exact != nil {
-			now.exact += g.exact.bytes()
-			if g.table == nil {
-				now.unwritten += g.exact.bytes()
-			}
+		if g.table == nil {
+			now.unwritten += g.exact.bytes()
+			continue
 		}
-		if g.table != nil {
-			now.filters += g.table.filter.bytes()
+		now.filters += g.table.filter.bytes()
+		if g.table.kept != nil {
+			now.kept += g.table.kept.bytes
 		}
 	}
-	x.s.memory.Add(now.exact - x.bytes.exact)
+	x.s.memory.Add(now.markers() - x.bytes.markers())
 	x.s.unwritten.Add(now.unwritten - x.bytes.unwritten)
 	x.s.filters.Add(now.filters - x.bytes.filters)
 	x.bytes = now
@@ -73,7 +75,7 @@ func (x *segments) unload() (freed int64, done bool) {
 			return 0, false
 		}
 	}
-	if freed = x.bytes.exact; freed == 0 {
+	if freed = x.bytes.markers(); freed == 0 {
 		return 0, false
 	}
 	x.mu.Lock()
@@ -83,7 +85,7 @@ func (x *segments) unload() (freed int64, done bool) {
 	return freed, true
 }
 
-// release gives up kept segments, the oldest first. Only between batches. What the
+// release gives up kept pages, the oldest segment's first. Only between batches. What the
 // queue has written while the namespace was somebody's is not adopted yet, and
 // nobody else may come to do it.
 func (x *segments) release(excess int64) int64 {
@@ -94,9 +96,10 @@ func (x *segments) release(excess int64) int64 {
 		if excess <= 0 {
 			break
 		}
-		if g.exact != nil && g.table != nil {
-			excess -= g.exact.bytes()
-			g.exact = nil
+		if g.table != nil && g.table.kept != nil {
+			if excess = g.table.kept.release(excess); excess > 0 {
+				g.table.kept = nil
+			}
 		}
 	}
 	x.recount()

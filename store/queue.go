@@ -172,7 +172,9 @@ func (s *Store) spillJob(ns uint32, g *segment) func() error {
 		if g.dead.Load() {
 			return nil
 		}
-		w, err := s.spill(ns, g)
+		k, counted := s.keep(g)
+		defer counted() // by the namespace, or nobody needs it
+		w, err := s.spill(ns, g, k.add)
 		if err != nil {
 			return fmt.Errorf("write the table of segment %d of namespace %d: %w", g.num, ns, s.fault.found(err))
 		}
@@ -182,7 +184,11 @@ func (s *Store) spillJob(ns uint32, g *segment) func() error {
 		if err := s.ingest(w); err != nil {
 			return err
 		}
-		g.spilled.Store(w.sealed())
+		t := w.sealed()
+		if len(k.slabs) > 0 {
+			t.kept = k
+		}
+		g.spilled.Store(t)
 		s.settle(ns)
 		return nil
 	}

@@ -11,15 +11,16 @@ import (
 //	open    markers come in; they stand in runs on disk and in exact
 //	closed  full, or its bucket is over
 //	frozen  the batch that closed it is durable: read-only; may be spilled
-//	kept    its table is ingested; exact still answers, while the budget allows
-//	sealed  pages on disk and a filter in memory answer; a small one becomes so at
+//	kept    its table is ingested: a filter answers, and pages, which are in memory
+//	        too while the budget allows
+//	sealed  a filter in memory and pages on disk answer; a small one becomes so at
 //	        once where the budget is short, in a shared table (share.go)
 //	dropped its newest marker has left the window, or a merge replaced it
 type segment struct {
 	facts
 	seeds []uint64 // of proofs, one a base
-	exact *exact   // nil once sealed
-	table *sealed  // nil until its table is ingested
+	exact *exact   // nil once its table is ingested
+	table *sealed  // nil until then
 	runs  uint64   // next run's sequence number
 
 	bucketEnd int64 // ms; from this C on, the bucket in which it was opened is over
@@ -71,6 +72,7 @@ type sealed struct {
 	pages     uint32
 	filter    *filter
 	filterSum uint64
+	kept      *kept // nil: none of its pages
 }
 
 // live returns how many markers the segment's table holds or will hold.
@@ -145,7 +147,7 @@ func (s *segment) expired(now, first int64, r rules) bool {
 // base returns the base of a segment that was never merged.
 func (s *segment) base() base { return s.bases[0] }
 
-// find looks an ID up in memory; the segment is not sealed. A tombstone is found,
+// find looks an ID up in memory; the segment has no table. A tombstone is found,
 // with F = forgotten.
 func (s *segment) find(id ident) (marker, bool) {
 	e := s.exact.find(id)
@@ -155,13 +157,12 @@ func (s *segment) find(id ident) (marker, bool) {
 	return s.base().answer(e, id.text), true
 }
 
-// adopt makes the segment answer from its table, and from memory while it is
-// kept, once the queue has written it.
+// adopt makes the segment answer from its table, once the queue has written it.
 func (s *segment) adopt() {
 	t := s.spilled.Load()
 	if s.table != nil || t == nil {
 		return
 	}
 	s.pages, s.words, s.filterSum = t.pages, uint32(len(t.filter.words)), t.filterSum
-	s.table, s.uncatalogued = t, true
+	s.table, s.exact, s.uncatalogued = t, nil, true
 }

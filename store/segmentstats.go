@@ -14,7 +14,7 @@ const (
 	_             SegmentState = iota
 	SegmentOpen                // new markers come in; memory answers
 	SegmentFrozen              // nothing comes in any more; memory answers
-	SegmentKept                // its table is on disk; memory answers still
+	SegmentKept                // its table is on disk; filter and memory answer for some of its pages
 	SegmentSealed              // filter and table answer
 )
 
@@ -103,11 +103,13 @@ func (x *segments) stats() []SegmentStats {
 			Markers: g.all.n, Superseded: g.superseded.n,
 			Opened: timeOf(g.opened), Low: timeOf(g.low), High: timeOf(g.high),
 		}
-		if g.exact != nil {
+		if g.table == nil {
 			st.MemoryBytes = g.exact.bytes()
-		}
-		if g.table != nil {
+		} else {
 			st.Pages, st.FilterBytes = g.pages, g.table.filter.bytes()
+			if k := g.table.kept; k != nil {
+				st.MemoryBytes = k.bytes
+			}
 		}
 		all = append(all, st)
 	}
@@ -117,7 +119,7 @@ func (x *segments) stats() []SegmentStats {
 // stateOf returns the state of a segment. Only with mu held, or by the owner.
 func (x *segments) stateOf(g *segment) SegmentState {
 	switch {
-	case g.table != nil && g.exact == nil:
+	case g.table != nil && g.table.kept == nil:
 		return SegmentSealed
 	case g.table != nil:
 		return SegmentKept

@@ -73,7 +73,7 @@ func (u *turns) run(t *testing.T, i int) {
 	require.NoError(t, n.own())
 	if !n.loaded {
 		require.NoError(t, n.load(true))
-		u.read += n.index.(*segments).bytes.exact
+		u.read += n.index.(*segments).bytes.markers()
 	}
 	n.disown()
 	require.NoError(t, n.Update(func(b *Batch) error {

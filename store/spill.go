@@ -22,14 +22,16 @@ func pagesFor(n uint64) uint32 {
 }
 
 // spill writes the table of a frozen segment. It fails, and leaves no file,
-// unless what it wrote proves to be what the segment accepted.
-func (s *Store) spill(ns uint32, g *segment) (*tableWriter, error) {
+// unless what it wrote proves to be what the segment accepted. keep is called for
+// every page; it copies what it keeps.
+func (s *Store) spill(ns uint32, g *segment, keep func(page []byte)) (*tableWriter, error) {
 	f := g.facts
 	f.pages = pagesFor(f.live())
 	w, err := s.newTable(ns, f)
 	if err != nil {
 		return nil, err
 	}
+	w.keep = keep
 	if err = w.writePages(g, s.secret); err == nil {
 		err = w.end()
 	}

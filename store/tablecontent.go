@@ -15,6 +15,7 @@ type tableContent struct {
 	filter *filter
 	sum    ledger // of what was added
 	key    []byte
+	keep   func(page []byte) // keeps it in memory as well; nil: nobody does
 }
 
 func newTableContent(ns uint32, f facts) tableContent {
@@ -59,6 +60,9 @@ func (t *tableContent) writePages(g *segment, secret uint64) error {
 		from = int(ends[p])
 		if err := t.writeKey(partPage, p, page); err != nil {
 			return err
+		}
+		if t.keep != nil {
+			t.keep(page)
 		}
 	}
 	if t.sum.add(g.superseded); t.sum != g.all {

@@ -182,14 +182,24 @@ func (f *inquiry) inMemory(id ident, maybes *[]maybe) {
 	for _, g := range slices.Backward(f.index.list) {
 		f.asked++
 		switch {
-		case g.exact != nil:
+		case g.table == nil:
 			if m, ok := g.find(id); ok {
 				f.hit(g, m, id)
 				return
 			}
 			f.ruledOut++
 		case g.table.filter.maybe(id.hash):
-			*maybes = append(*maybes, maybe{g: g, page: pageOf(id.hash.Hi, g.pages)})
+			page := pageOf(id.hash.Hi, g.pages)
+			m, ok, kept := g.inKept(page, id)
+			if ok {
+				f.hit(g, m, id)
+				return
+			}
+			if kept {
+				f.ruledOut++
+			} else {
+				*maybes = append(*maybes, maybe{g: g, page: page})
+			}
 		default:
 			f.ruledOut++
 		}
