@@ -58,7 +58,8 @@ type SegmentStats struct {
 	Pages       uint32
 	FilterBytes int64
 	TableBytes  uint64
-	// MemoryBytes is what its markers take in memory.
+	// MemoryBytes is what its markers take in memory: all of them, or those of the pages
+	// that are kept.
 	MemoryBytes int64
 }
 

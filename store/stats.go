@@ -227,7 +227,7 @@ type Stats struct {
 	State State
 	// Namespaces is how many there are.
 	Namespaces int
-	// MemoryBytes is what markers outside tables take of Options.Memory.
+	// MemoryBytes is what markers take of Options.Memory.
 	MemoryBytes int64
 	// FilterBytes is what filters take, and CacheBytes what cached blocks and
 	// write buffers take, beside it.
