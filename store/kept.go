@@ -63,8 +63,8 @@ func (k *kept) add(page []byte) {
 	k.rest -= int64(len(page))
 }
 
-// inKept looks an ID up in a page of the segment's table. kept is false when it has
-// to be read for that.
+// inKept looks an ID up in a page of the segment's table. kept is false when the page
+// has to be read for that: it is not in memory, or what is there does not parse.
 func (s *segment) inKept(page uint32, id ident) (m marker, ok, kept bool) {
 	content, kept := s.table.kept.page(page)
 	if kept {

@@ -95,8 +95,34 @@ func TestKept_IsGivenUpInParts(t *testing.T) {
 
 func (k *kept) has(page uint32) bool { _, ok := k.page(page); return ok }
 
-// Nothing is kept for which something would have to go that is in no table; the
-// budget is held while a table is written and after it.
+// A kept page that does not parse is no answer: the table on disk has it.
+func TestKept_DamagedPageIsReadFromDisk(t *testing.T) {
+	_, n, g := keptStore(t, 64<<20)
+	for _, slab := range g.table.kept.slabs {
+		slab[len(slab)-1] = 0x80 // the last number of the last page has no end
+	}
+	content, ok := g.table.kept.page(g.pages - 1)
+	require.True(t, ok)
+	require.NoError(t, n.own())
+	read := 0
+	g.facts.blocks(content, func(_ int, entries []byte) bool {
+		for len(entries) > 0 && entryLen(entries) > 0 {
+			id, _ := readText(entries[:textLen(entries)])
+			entries = entries[entryLen(entries):]
+			w, err := n.Why(id)
+			require.NoError(t, err)
+			require.Equal(t, Duplicate, w.Decision.Verdict)
+			require.Positive(t, w.Read)
+			read++
+		}
+		return true
+	})
+	n.disown()
+	require.Positive(t, read)
+	isDuplicate(t, n)
+}
+
+// Nothing is kept for which something would have to go that is in no table.
 func TestKept_NeverCostsWhatIsInNoTable(t *testing.T) {
 	_, n, g := keptStore(t, 5<<20)
 	if k := g.table.kept; k != nil {
