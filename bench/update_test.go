@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,7 +71,8 @@ func (s *stream) fill(recs []store.Record, ids [][]byte) (dups int) {
 // batch an iteration, in a store whose window is full and expires as it goes.
 // A tenth of the records are duplicates: of an ID anywhere in the window, most of
 // which cost a read, or of one of the newest 50,000, as retries and redeliveries
-// are.
+// are. One goroutine waits for each batch before it makes the next; or two take turns,
+// so that a batch is decided while the one before it is synced.
 func BenchmarkUpdate(b *testing.B) {
 	for _, live := range []int64{1_000_000, 10_000_000} {
 		for _, dups := range []struct {
@@ -78,17 +80,21 @@ func BenchmarkUpdate(b *testing.B) {
 			reach int64
 		}{{"anywhere", live * 98 / 100}, {"recent", 50_000}} {
 			for _, size := range []int{500, 5000} {
-				b.Run(fmt.Sprintf("window=24h/ids=%dM/dups=10%%-%s/batch=%d", live/1_000_000, dups.name, size),
-					func(b *testing.B) { benchUpdate(b, &stream{live: live, reach: dups.reach}, size) })
+				for _, callers := range []int{1, 2} {
+					b.Run(fmt.Sprintf("window=24h/ids=%dM/dups=10%%-%s/batch=%d/callers=%d",
+						live/1_000_000, dups.name, size, callers),
+						func(b *testing.B) { benchUpdate(b, &stream{live: live, reach: dups.reach}, size, callers) })
+				}
 			}
 		}
 	}
 }
 
-func benchUpdate(b *testing.B, s *stream, size int) {
+func benchUpdate(b *testing.B, s *stream, size, callers int) {
 	st, ns := openBench(b, b.TempDir())
 	defer func() { require.NoError(b, st.Close()) }()
-	fill, run := runner(b, ns, s, 5000), runner(b, ns, s, size)
+	fill := runner(b, ns, s, 5000)
+	run, finish := takingTurns(b, ns, s, size, callers)
 	for s.fresh < s.live+s.live/4 {
 		fill()
 	}
@@ -99,6 +105,7 @@ func benchUpdate(b *testing.B, s *stream, size int) {
 		run()
 		n++
 	}
+	finish()
 	took, spent := time.Since(start), cpuTime(b)-cpu
 	records := float64(n * size)
 	b.ReportMetric(records/took.Seconds(), "records/s")
@@ -106,28 +113,85 @@ func benchUpdate(b *testing.B, s *stream, size int) {
 	b.ReportMetric(float64(spent.Nanoseconds())/records, "cpu-ns/record")
 }
 
+// takingTurns returns what decides the next batch of a stream, and what waits until
+// all are durable. So many callers take turns: each begins when the one before it
+// has the namespace, and makes its records before.
+func takingTurns(b *testing.B, ns *store.Namespace, s *stream, size, callers int) (run, finish func()) {
+	if callers == 1 {
+		return runner(b, ns, s, size), func() {}
+	}
+	idle := make(chan *caller, callers)
+	for range callers {
+		idle <- newCaller(ns, s, size)
+	}
+	run = func() {
+		c := <-idle
+		require.NoError(b, c.err)
+		c.fill()
+		turn := make(chan struct{})
+		began := sync.OnceFunc(func() { close(turn) })
+		go func() {
+			c.decide(began)
+			began() // if it was refused
+			idle <- c
+		}()
+		<-turn
+	}
+	return run, func() {
+		for range callers {
+			require.NoError(b, (<-idle).err)
+		}
+	}
+}
+
 // runner returns what decides the next batch of a stream.
 func runner(b *testing.B, ns *store.Namespace, s *stream, size int) func() {
+	c := newCaller(ns, s, size)
+	return func() {
+		c.fill()
+		c.decide(func() {})
+		require.NoError(b, c.err)
+	}
+}
+
+// caller makes batches of a stream and decides them.
+type caller struct {
+	ns   *store.Namespace
+	s    *stream
+	recs []store.Record
+	ids  [][]byte
+	dups int
+	err  error
+}
+
+func newCaller(ns *store.Namespace, s *stream, size int) *caller {
 	if s.rng == nil {
 		s.rng = rand.New(rand.NewPCG(1, 2))
 	}
-	recs, ids := make([]store.Record, size), make([][]byte, size)
-	return func() {
-		want, got := s.fill(recs, ids), 0
-		require.NoError(b, ns.Update(func(u *store.Batch) error {
-			u.Prepare(ids)
-			for i := range recs {
-				d, err := u.Do(recs[i], nil)
-				if err != nil {
-					return err
-				}
-				if d.Verdict == store.Duplicate {
-					got++
-				}
+	return &caller{ns: ns, s: s, recs: make([]store.Record, size), ids: make([][]byte, size)}
+}
+
+func (c *caller) fill() { c.dups = c.s.fill(c.recs, c.ids) }
+
+// decide takes the batch through the store, which calls began when its turn has come.
+func (c *caller) decide(began func()) {
+	got := 0
+	c.err = c.ns.Update(func(u *store.Batch) error {
+		began()
+		u.Prepare(c.ids)
+		for i := range c.recs {
+			d, err := u.Do(c.recs[i], nil)
+			if err != nil {
+				return err
 			}
-			return nil
-		}))
-		require.Equal(b, want, got)
+			if d.Verdict == store.Duplicate {
+				got++
+			}
+		}
+		return nil
+	})
+	if c.err == nil && got != c.dups {
+		c.err = fmt.Errorf("%d duplicates were found, there were %d", got, c.dups)
 	}
 }
 

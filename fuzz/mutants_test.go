@@ -58,9 +58,23 @@ var mutants = []mutant{
 	{
 		name: "no sync", // A04
 		file: "store/batch.go",
-		old:  "n.s.db.Apply(w, pebble.Sync)",
+		old:  "n.s.db.ApplyNoSyncWait(w, pebble.Sync)",
 		new:  "n.s.db.Apply(w, pebble.NoSync)",
 		pkg:  "fuzz", run: crashes,
+	},
+	{
+		name: "acknowledged while it is synced", // A04
+		file: "store/namespace.go",
+		old:  "	return f.arrive()\n",
+		new:  "	go func() { _ = f.arrive() }()\n	return nil\n",
+		pkg:  "store", run: "^TestFault_A03_CrashWhileTheNextRuns$",
+	},
+	{
+		name: "a replay acknowledged before what it replays is durable", // A04
+		file: "store/namespace.go",
+		old:  "	if err := n.land(); err != nil { // what",
+		new:  "	if err := error(nil); err != nil { // what",
+		pkg:  "store", run: "^TestFlight_OthersWaitUntilItArrives$",
 	},
 	{
 		name: "fatal ignored", // B02

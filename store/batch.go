@@ -392,9 +392,14 @@ func (b *Batch) Remember(offset int64, fingerprint uint64) {
 	b.dirty = true
 }
 
-// commit makes the batch durable. Only then the namespace moves on.
-func (b *Batch) commit() error {
+// commit writes the batch, once the one before it is durable. It waits until the
+// batch is durable, too, and returns nil; or, where the next one may follow it
+// meanwhile, a flight.
+func (b *Batch) commit(brings bool) (*flight, error) {
 	n := b.n
+	if err := n.land(); err != nil {
+		return nil, err
+	}
 	if !b.unnumbered {
 		b.head.sequence++
 	}
@@ -429,14 +434,33 @@ func (b *Batch) commit() error {
 	}
 	must(w.Set(nsKey(kindHead, n.num), b.head.append(nil), nil))
 	n.index.hold()
-	wait := n.s.fault.start("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout, func() error {
-		if err := n.s.db.Apply(w, pebble.Sync); err != nil {
-			return err
-		}
-		return w.Close()
-	})
+	wait := n.s.fault.start("commit a batch of namespace "+n.name, n.s.opts.CommitTimeout,
+		func() error { return n.s.db.ApplyNoSyncWait(w, pebble.Sync) },
+		func() error {
+			if err := w.SyncWait(); err != nil {
+				return fmt.Errorf("%w: %w", ErrPoisoned, err) // Pebble says so by Fatalf elsewhere
+			}
+			return w.Close()
+		})
 	n.index.absorb() // while the disk works
-	return wait()
+	err := wait()
+	if err == nil {
+		if brings && n.index.detach() {
+			return n.takeOff(b, wait), nil
+		}
+		err = wait()
+	}
+	if err != nil {
+		n.lose()
+		return nil, err
+	}
+	n.s.batches.Add(b.head.sequence - n.head.sequence)
+	n.keep(b)
+	n.show()
+	n.index.committed()
+	n.s.relieve(n)
+	n.publish()
+	return nil, nil
 }
 
 func timeOf(ms int64) time.Time {

@@ -17,7 +17,7 @@ func (s *Store) settle(ns uint32) {
 		if n.loaded {
 			n.index.adopt()
 		}
-		<-n.owner
+		n.giveBack()
 	}
 }
 
@@ -89,7 +89,7 @@ func (s *Store) ask(n *Namespace, excess int64, give func(*Namespace, int64) int
 			if o.loaded {
 				excess = give(o, excess)
 			}
-			<-o.owner
+			o.giveBack()
 		}
 	}
 	return excess

@@ -24,8 +24,12 @@ type hanging struct {
 }
 
 func newHanging(match func(op errorfs.Op) bool) *hanging {
+	return newHangingOn(vfs.NewMem(), match)
+}
+
+func newHangingOn(fs vfs.FS, match func(op errorfs.Op) bool) *hanging {
 	h := &hanging{end: make(chan struct{})}
-	h.FS = errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+	h.FS = errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if h.armed.Load() && match(op) {
 			<-h.end
 		}

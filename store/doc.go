@@ -73,6 +73,9 @@
 //	batch written    holds the index (hold)         waits for the disk, no longer
 //	batch durable    shows a new picture, lets go   sees all of it
 //
+// While a batch is synced the owner may be another goroutine already, whose batch
+// runs in the meantime (see [Namespace.Update]).
+//
 // [Store.Verify] reads all that is on disk, believes nothing that is in memory,
 // and names what is damaged and where: each table by its pages, its filter and
 // its ledger, runs by the sum that the head keeps. [Repair] takes segments that do
@@ -92,6 +95,7 @@
 //	Update ends
 //	  commit     ONE batch: runs, head, state, outputs           batch.go   R6
 //	             + what expired under the DURABLE clock          segments.go R9
+//	  sync       the next batch runs, where one waits            flight.go
 //
 // # States
 //

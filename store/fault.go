@@ -119,13 +119,21 @@ func (f *fault) write(deed string, timeout time.Duration, fn func() error) error
 	return f.start(deed, timeout, fn)()
 }
 
-// start begins what write does and returns what waits for its end.
-func (f *fault) start(deed string, timeout time.Duration, fn func() error) (wait func() error) {
+// start begins what write does, in steps, and returns what waits for the end of the
+// first, then of the next. After an error there is no next.
+func (f *fault) start(deed string, timeout time.Duration, steps ...func() error) (wait func() error) {
 	if err := f.get(); err != nil {
 		return func() error { return err }
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- guarded(fn) }()
+	ended := make(chan error, len(steps))
+	go func() {
+		for _, step := range steps {
+			err := guarded(step)
+			if ended <- err; err != nil {
+				return
+			}
+		}
+	}()
 	return func() error {
 		var err error
 		select {

@@ -61,7 +61,18 @@ type index interface {
 	hold()
 	absorb()
 
-	// A batch ends by committed when it is durable, by rollback when nothing of
+	// detach ends a batch after absorb, if all that is left is to wait until it is
+	// durable. Whoever does calls unhold, on any goroutine, and others may look IDs
+	// up again, or never if it is not durable. Meanwhile the next batch may begin
+	// by follow, if follows allows it. Once the owner knows that the first is
+	// durable he calls landed, before he stages another.
+	detach() bool
+	unhold(durable bool)
+	landed()
+	follows(now clock) bool
+	follow()
+
+	// Any other batch ends by committed when it is durable, by rollback when nothing of
 	// it was written, and by failed when writing it failed after absorb: the
 	// index is then of no use any more.
 	committed()

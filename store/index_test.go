@@ -65,6 +65,11 @@ func (p *plainIndex) committed()            {}
 func (p *plainIndex) rollback()             { p.markers, p.all = p.undo, p.was }
 func (p *plainIndex) hold()                 {}
 func (p *plainIndex) absorb()               {}
+func (p *plainIndex) detach() bool          { return false }
+func (p *plainIndex) unhold(bool)           {}
+func (p *plainIndex) landed()               {}
+func (p *plainIndex) follows(clock) bool    { return false }
+func (p *plainIndex) follow()               {}
 func (p *plainIndex) failed()               {}
 func (p *plainIndex) adopt()                {}
 func (p *plainIndex) release(e int64) int64 { return e }
@@ -83,6 +88,7 @@ type twins struct {
 	st     *Store
 	n      *Namespace
 	x      *segments
+	up     *flight // it does not arrive before the test wants it to; nil: none
 	plain  *plainIndex
 	w      window.Window
 
@@ -121,14 +127,19 @@ func TestIndex_SegmentsAsAPlainMap(t *testing.T) {
 		}
 		w.ns.Window = w.w
 		w.open()
-		defer func() { require.NoError(t, w.st.Close()) }()
+		defer func() {
+			w.taken(w.land)
+			require.NoError(t, w.st.Close())
+		}()
 		for range rapid.IntRange(1, 40/min(heavy, 4)).Draw(t, "batches") {
-			w.owned(w.batch)
+			w.taken(w.batch)
 			if rapid.IntRange(0, 5).Draw(t, "drain") == 0 {
+				w.taken(w.land)
 				require.NoError(t, w.st.queue.drain())
 				w.owned(func() { require.Equal(t, w.x.bytes.markers(), w.st.memory.Load()) })
 			}
 			if rapid.IntRange(0, 9).Draw(t, "restart") == 0 {
+				w.taken(w.land)
 				require.NoError(t, w.st.Close())
 				w.open()
 				w.owned(w.prove)
@@ -157,10 +168,32 @@ func (w *twins) owned(fn func()) {
 	fn()
 }
 
+// taken is owned, while a batch may be on its way.
+func (w *twins) taken(fn func()) {
+	require.NoError(w.t, errors.Join(w.st.enter(), w.n.take()))
+	defer w.n.disown()
+	fn()
+}
+
+// land has the batch that is on its way arrive.
+func (w *twins) land() {
+	if w.up != nil {
+		require.NoError(w.t, errors.Join(w.up.arrive(), w.n.land()))
+		w.up = nil
+	}
+}
+
 // batch drives one batch through both, and checks what is left.
 func (w *twins) batch() {
 	begun := clock{now: w.stored, first: 1000, times: firstTimes}
-	require.NoError(w.t, errors.Join(w.x.begin(begun, true), w.plain.begin(begun, true)))
+	follows := w.up != nil && w.n.follows()
+	if follows {
+		w.x.follow()
+	} else {
+		w.land()
+		require.NoError(w.t, w.x.begin(begun, true))
+	}
+	require.NoError(w.t, w.plain.begin(begun, true))
 	var ids []ident
 	prepared := rapid.Bool().Draw(w.t, "prepare")
 	for range rapid.IntRange(0, 60).Draw(w.t, "records") {
@@ -185,13 +218,22 @@ func (w *twins) batch() {
 		w.plain.rollback()
 		w.now = w.stored
 	} else {
+		if follows {
+			require.NoError(w.t, w.up.arrive())
+			w.up = nil
+		}
 		b := &Batch{n: w.n, head: w.n.head}
 		b.head.clock = clock{now: w.now, first: 1000, times: firstTimes}
-		require.NoError(w.t, b.commit())
-		w.n.keep(b)
+		var err error
+		w.up, err = b.commit(true)
+		require.NoError(w.t, err)
 		w.plain.committed()
 		w.stored = w.now
 		require.Equal(w.t, b.head.sum, w.x.sum(), "the sum that the head was written with")
+		if w.up != nil && rapid.Bool().Draw(w.t, "goes on before it is durable") {
+			return
+		}
+		w.land()
 		for _, g := range w.x.list {
 			replaced := g.merging != nil && !g.merging.cancel() // it goes with the merge
 			require.True(w.t, replaced || w.w.ContainsMillis(g.high, begun.now), "I6: segment %d", g.num)
@@ -203,6 +245,7 @@ func (w *twins) batch() {
 			shareNow(w.t, w.n, rapid.IntRange(1, 20).Draw(w.t, "least"))
 		}
 	}
+	w.land()
 	w.prove()
 }
 

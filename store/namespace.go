@@ -18,7 +18,8 @@ type Namespace struct {
 	name string
 	num  uint32
 
-	owner chan struct{} // holds a token while a goroutine owns the fields below
+	owner  chan struct{}          // holds a token while a goroutine owns the fields below
+	flight atomic.Pointer[flight] // of the newest batch, until the owner has landed it; nil: none
 
 	rules   rules
 	opts    NamespaceOptions // those in force
@@ -78,6 +79,11 @@ func (n *Namespace) Do(r Record, fn func(*Tx) error) (Decision, error) {
 // ErrPoisoned, where only a new Open tells. After ErrDiskFull and ErrBacklog it
 // may be called again, and after ErrBatchTooLarge with less. fn runs once, on the caller's
 // goroutine, and must not call Update, Do or Close: they would wait for it.
+//
+// Calls of one namespace follow each other. When several goroutines call, fn of the
+// next one runs while the batch before it is being synced, and finds what that has
+// left; each call returns when its own batch, and those before it, are durable. What
+// fn learns is provisional until then.
 func (n *Namespace) Update(fn func(*Batch) error) error {
 	err := n.update(fn, true)
 	if !errors.Is(err, ErrDiskFull) {
@@ -97,20 +103,42 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 	if err := n.s.writable("namespace %q takes no batch", n.name); err != nil {
 		return err
 	}
-	if err := n.own(); err != nil {
+	if err := n.s.enter(); err != nil {
 		return err
 	}
-	defer n.disown()
-	if err := n.load(true); err != nil {
+	defer n.s.leave()
+	if err := n.take(); err != nil {
 		return err
+	}
+	f, err := n.batch(fn, brings)
+	if f == nil {
+		return err
+	}
+	return f.arrive()
+}
+
+// batch runs a batch. The caller has taken the namespace, which is given back. What
+// it returns is under way to the disk, or nil when there is nothing to wait for.
+func (n *Namespace) batch(fn func(*Batch) error, brings bool) (*flight, error) {
+	defer n.giveBack()
+	follows := brings && n.follows()
+	if !follows {
+		if err := n.settle(); err != nil {
+			return nil, err
+		}
+	}
+	if err := n.load(true); err != nil {
+		return nil, err
 	}
 	if brings {
 		if err := n.s.disk.admit(); err != nil {
-			return fmt.Errorf("namespace %q: %w", n.name, err)
+			return nil, fmt.Errorf("namespace %q: %w", n.name, err)
 		}
 	}
-	if err := n.index.begin(n.head.clock, brings); err != nil {
-		return fmt.Errorf("namespace %q: %w", n.name, err)
+	if follows {
+		n.index.follow()
+	} else if err := n.index.begin(n.head.clock, brings); err != nil {
+		return nil, fmt.Errorf("namespace %q: %w", n.name, err)
 	}
 	b := &Batch{
 		n: n, head: n.head, row: n.row.clone(), ages: n.ages, failed: n.failed,
@@ -128,66 +156,108 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 		n.idScratch = idScratch{}
 	}()
 	if err := fn(b); err != nil {
-		return err
+		return nil, err
 	}
 	if b.dirty {
 		if err := b.fits(brings); err != nil {
-			return err
+			return nil, err
 		}
 		done = true
-		if err := b.commit(); err != nil {
-			n.index.failed()
-			n.index, n.loaded = nil, false // what is on disk is read again
-			return err
-		}
-		n.keep(b)
+		return b.commit(brings)
+	}
+	done = true
+	n.index.rollback()
+	if err := n.land(); err != nil { // what it was told is durable when it returns
+		return nil, err
 	}
 	n.total.addAll(b.counts)
 	n.publish()
-	return nil
+	return nil, nil
 }
 
-// keep makes a durable batch the namespace's truth.
+// keep makes a batch what the owner goes by.
 func (n *Namespace) keep(b *Batch) {
-	n.become(b.head)
-	n.row, n.ages, n.failed = b.row, b.ages, b.failed
+	n.head, n.row, n.ages, n.failed = b.head, b.row, b.ages, b.failed
 	for len(n.pending) > 0 && n.pending[0].seq <= b.settled {
 		n.pending = n.pending[1:]
 	}
 	if len(b.outs) > 0 {
 		n.stagedIn(n.head.sequence, len(b.outs))
 	}
-	n.show()
-	n.index.committed()
+	n.total.addAll(b.counts)
 	n.used.Store(n.s.uses.Add(1))
-	n.s.relieve(n)
 }
 
-// become takes a head that is durable, and counts it for the witness.
-func (n *Namespace) become(h head) {
-	n.s.batches.Add(h.sequence - n.head.sequence)
-	n.head = h
-}
-
-// own waits until the namespace is the caller's.
+// own waits until the namespace is the caller's, and everything of it durable.
 func (n *Namespace) own() error {
 	if err := n.s.enter(); err != nil {
 		return err
 	}
+	err := n.take()
+	if err == nil {
+		if err = n.land(); err == nil {
+			return nil
+		}
+		n.giveBack()
+	}
+	n.s.leave()
+	return err
+}
+
+func (n *Namespace) disown() {
+	n.giveBack()
+	n.s.leave()
+}
+
+// take waits until nobody else owns the namespace. A batch of it may still be on its
+// way to the disk.
+func (n *Namespace) take() error {
 	select {
 	case n.owner <- struct{}{}:
-		if n.deleted.Load() {
-			n.disown()
-			return n.there()
+		if err := n.there(); err != nil {
+			n.giveBack()
+			return err
 		}
 		return nil
 	case <-n.s.closing:
-		n.s.leave()
 		return ErrClosed
 	case <-n.s.fault.done:
-		n.s.leave()
 		return n.s.fault.get()
 	}
+}
+
+// giveBack lets the next one own the namespace. A batch that arrived meanwhile
+// found it taken, and is landed.
+func (n *Namespace) giveBack() {
+	for {
+		<-n.owner
+		if f := n.flight.Load(); f == nil || !f.over() || !n.tryTake() {
+			return
+		}
+		_ = n.land() // whoever waits for it is told
+	}
+}
+
+func (n *Namespace) tryTake() bool {
+	select {
+	case n.owner <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// tryOwn makes the namespace the caller's if nobody owns it, and everything of it
+// is durable.
+func (n *Namespace) tryOwn() bool {
+	if !n.tryTake() {
+		return false
+	}
+	if n.flight.Load() != nil {
+		n.giveBack()
+		return false
+	}
+	return true
 }
 
 // there returns ErrDeleted once the namespace is deleted. Who reads beside its
@@ -197,21 +267,6 @@ func (n *Namespace) there() error {
 		return fmt.Errorf("%w: %q; Store.Namespace makes a new one", ErrDeleted, n.name)
 	}
 	return nil
-}
-
-// tryOwn makes the namespace the caller's if nobody owns it.
-func (n *Namespace) tryOwn() bool {
-	select {
-	case n.owner <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (n *Namespace) disown() {
-	<-n.owner
-	n.s.leave()
 }
 
 // expel has the table of a dead segment removed. Dead records are read again with

@@ -12,13 +12,15 @@ type picture struct {
 // show makes the owner's fields everybody's. A batch changes clones of them, so
 // what was shown stands. While a batch ends, it is called with the index locked:
 // so the picture and the index are of one moment.
-func (n *Namespace) show() {
+func (n *Namespace) show() { n.picture.Store(n.draw()) }
+
+func (n *Namespace) draw() *picture {
 	p := &picture{rules: n.rules, head: n.head}
 	if len(n.row.list) > 0 {
 		p.row = n.row
 	}
 	p.index, _ = n.index.(*segments)
-	n.picture.Store(p)
+	return p
 }
 
 // look calls fn, which is short, with a picture whose index stands still
@@ -61,9 +63,12 @@ func (n *Namespace) loadBeside() error {
 	}
 	select {
 	case n.owner <- struct{}{}:
-		defer func() { <-n.owner }()
+		defer n.giveBack()
 		if err := n.there(); err != nil {
 			return err // there is nothing to be read
+		}
+		if err := n.land(); err != nil {
+			return err
 		}
 		return n.load(false)
 	case <-read:

@@ -304,7 +304,7 @@ func (x *segments) stageReplaced(w *pebble.Batch, g *segment) {
 	}
 }
 
-// hold takes mu, which committed gives back.
+// hold takes mu, which committed, failed or unhold gives back.
 func (x *segments) hold() { x.mu.Lock() }
 
 func (x *segments) absorb() {

@@ -89,7 +89,8 @@ func (n *Namespace) adapt(o NamespaceOptions) error {
 		if err := n.s.resettle(n, value, &h); err != nil {
 			return err
 		}
-		n.become(h)
+		n.s.batches.Add(h.sequence - n.head.sequence)
+		n.head = h
 		n.s.opts.Logger.Warn("namespace has new settings", "namespace", n.name,
 			"window", o.Window, "window before", has.Window, "ID source", o.IDSource,
 			"MaxAdvance", o.MaxAdvance, "MaxAhead", o.MaxAhead, "coverage", h.cov.public())

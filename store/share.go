@@ -64,7 +64,7 @@ func (s *Store) share(n *Namespace, excess int64) (left int64, full bool) {
 				continue
 			}
 			h.owned = h.owned[:len(h.owned)-1]
-			<-o.owner
+			o.giveBack()
 		}
 	}
 	full = h.full()
@@ -139,8 +139,7 @@ func (h *sharing) commit() error {
 	if err != nil {
 		for _, n := range h.owned {
 			n.index.hold()
-			n.index.failed()
-			n.index, n.loaded = nil, false
+			n.lose()
 		}
 		return err
 	}
@@ -184,7 +183,7 @@ func (h *sharing) end() {
 		must(h.w.Close())
 	}
 	for _, n := range h.owned {
-		<-n.owner
+		n.giveBack()
 	}
 }
 

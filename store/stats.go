@@ -174,6 +174,11 @@ func (n *Namespace) Status() (Status, error) {
 
 // publish makes the owner's view everybody's.
 func (n *Namespace) publish() {
+	n.status.Store(n.tell())
+	n.show()
+}
+
+func (n *Namespace) tell() *Status {
 	h := &n.head
 	st := &Status{
 		Position: h.pos, Clock: timeOf(h.reached().now), Committed: h.committed,
@@ -195,8 +200,7 @@ func (n *Namespace) publish() {
 			}
 		}
 	}
-	n.status.Store(st)
-	n.show()
+	return st
 }
 
 // DiskBytes returns what the namespace takes in tables on disk, its state and
