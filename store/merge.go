@@ -152,6 +152,12 @@ func (s *Store) mergeJob(ns uint32, m *merge) func() error {
 		if m.over() {
 			return w.abandon()
 		}
+		if err := s.disk.err(); err != nil {
+			// It would take the room that the end of what has expired needs.
+			err = errors.Join(err, w.abandon())
+			w = nil
+			return err
+		}
 		if w == nil {
 			var err error
 			if w, err = s.newMerging(ns, m); err != nil {
