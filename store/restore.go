@@ -143,6 +143,11 @@ func (b *Batch) fromEdge() bool {
 // seen, by the clock of whoever accepted it, and Origin where that record stands.
 // It moves the clock, as EndRestore does, and no position, see RestoreFrom. A marker
 // that was accepted later stands, and so does an equal one.
+//
+// Markers are to come in the order in which they were accepted. One that was first
+// seen beyond Restore.Until is of a row of jumps that whoever accepted it did not
+// follow: it moves nothing, and stands apart until the clock moves; then it counts
+// as first seen just before that.
 func (b *Batch) RestoreMarker(r Record) error {
 	switch {
 	case b.ended.Load():
@@ -153,21 +158,49 @@ func (b *Batch) RestoreMarker(r Record) error {
 		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
-	first := millis(r.At)
+	first, until := millis(r.At), b.head.restore.until
 	b.dirty = true
-	if first > b.head.clock.now {
+	inRow := until > 0 && first > until
+	if c := &b.head.clock; !inRow && first > c.now {
+		if until > 0 && c.high > until {
+			b.giveUp()
+		}
 		b.endAt(first) // a row may join the others by it
 	}
 	m, older, found, err := b.find(id, at, step{})
 	if err != nil {
 		return err
 	}
-	if found && (m.first > first || m.first == first && m.origin.Offset >= r.Origin.Offset) {
+	if found && (m.first > first || (m.first == first || inRow) && m.origin.Offset >= r.Origin.Offset) {
 		return nil
 	}
-	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{}, older)
+	if inRow {
+		b.standsApart(first)
+	}
+	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{inRow: inRow}, older)
 	b.counts.Restored++
 	return nil
+}
+
+// standsApart has a row of jumps stand, up to a time that was not followed.
+func (b *Batch) standsApart(high int64) {
+	c := &b.head.clock
+	if c.jumps == rowLength-1 { // one row of so many is followed: these were several
+		b.giveUp()
+	}
+	if c.jumps == 0 || high < c.low {
+		c.low = high
+	}
+	c.jumps, c.high = c.jumps+1, max(c.high, high)
+}
+
+// giveUp gives the row up that stands. The clock at which that was done is not told:
+// it is not before the one that the last marker brought, and with that none counts
+// for longer than the window.
+func (b *Batch) giveUp() {
+	b.join(joinRebased)
+	c := &b.head.clock
+	c.jumps, c.low, c.high = 0, 0, 0
 }
 
 // RestoreFrom keeps where the reading of another log goes on, see Restore.Source.
@@ -194,6 +227,9 @@ func (b *Batch) EndRestore() error {
 		return nil
 	}
 	if to := max(h.restore.until, h.restore.held); to > h.clock.now {
+		if high := h.clock.high; !h.restore.source.IsZero() && high > to && high <= add(to, b.n.rules.maxAdvance) {
+			b.giveUp() // what was a jump then is none by this clock, which has moved since
+		}
 		b.endAt(to)
 	}
 	h.restore, b.dirty = restoring{}, true

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -49,6 +50,89 @@ func TestRestoreMarker_BesideARow(t *testing.T) {
 			require.Equal(t, c.stands, len(n.row.list) > 0, "the markers of a row and the row")
 		})
 	}
+}
+
+// A marker of a row that whoever accepted it did not follow moves nothing. It stands
+// apart as long as the row may stand, and then counts from before the clock moved:
+// never for longer than the window.
+func TestRestoreMarker_OfARow(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		jump   time.Duration // from t0
+		next   time.Duration // a marker after that, 0: none
+		until  time.Duration
+		first  time.Duration
+		stands bool // the row does at the end
+	}{
+		{"that stands", 50 * time.Minute, 0, time.Minute, 50 * time.Minute, true},
+		{"that stands behind duplicates", 50 * time.Minute, 0, 2 * time.Minute, 50 * time.Minute, true},
+		{"that was given up", 50 * time.Minute, 2 * time.Minute, 3 * time.Minute, time.Minute, false},
+		{"that was given up, unseen", 10 * time.Minute, 0, 5 * time.Minute, time.Minute, false},
+		{"beside an older time", 50 * time.Minute, time.Second, time.Minute, 50 * time.Minute, true},
+		{"that was followed", 50 * time.Minute, 0, 55 * time.Minute, 50 * time.Minute, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			open := func() (*Store, *Namespace) {
+				s, err := open(dir, nil, seams{})
+				require.NoError(t, err)
+				n, err := s.Namespace("a", &NamespaceOptions{Window: window.Hour})
+				require.NoError(t, err)
+				return s, n
+			}
+			s, n := open()
+			restore := Restore{To: 40, Until: t0.Add(c.until)}
+			for range 2 { // what was sent again is read again
+				require.NoError(t, n.Update(func(b *Batch) error {
+					require.NoError(t, b.BeginRestore(restore))
+					require.NoError(t, b.RestoreMarker(rec("before", 10, time.Minute)))
+					require.NoError(t, b.RestoreMarker(rec("jumped", 11, c.jump)))
+					if c.next != 0 {
+						require.NoError(t, b.RestoreMarker(rec("after", 12, c.next)))
+					}
+					return b.RestoreFrom(Position{TopicID: ID{9}, Offset: 3})
+				}))
+				require.NoError(t, s.Close())
+				s, n = open()
+			}
+			defer func() { require.NoError(t, s.Close()) }()
+			require.NoError(t, n.Update((*Batch).EndRestore))
+			st, err := n.Status()
+			require.NoError(t, err)
+			require.True(t, st.Clock.Equal(t0.Add(c.until)), st.Clock)
+			require.Equal(t, c.stands, n.head.clock.high != 0)
+			require.Equal(t, c.stands, len(n.row.list) == 1)
+			m, found, err := n.Lookup([]byte("jumped"))
+			require.NoError(t, err)
+			require.True(t, found && m.Restored)
+			require.True(t, m.First.Equal(t0.Add(c.first)), m.First)
+			_, err = s.Verify(t.Context(), nil)
+			require.NoError(t, err)
+		})
+	}
+}
+
+// So many jumps are followed when they are one row. Without a time that moves the
+// clock between them they were several rows, and the markers apart stay few.
+func TestRestoreMarker_OfManyRows(t *testing.T) {
+	n, err := testOpen(t, t.TempDir(), limits{}).Namespace("a", &NamespaceOptions{Window: window.Hour})
+	require.NoError(t, err)
+	require.NoError(t, n.Update(func(b *Batch) error {
+		require.NoError(t, b.BeginRestore(Restore{To: 4000, Until: t0}))
+		require.NoError(t, b.RestoreMarker(rec("before", 0, 0)))
+		for i := range int64(3 * rowLength) {
+			require.NoError(t, b.RestoreMarker(rec(fmt.Sprint(i), 1+i, time.Hour)))
+			require.Less(t, len(b.row.list), rowLength)
+		}
+		return b.EndRestore()
+	}))
+	st, err := n.Status()
+	require.NoError(t, err)
+	require.True(t, st.Clock.Equal(t0))
+	require.Equal(t, uint64(1+3*rowLength), st.Markers)
+	_, err = n.Do(rec("sound", 4000, time.Minute), nil)
+	require.NoError(t, err)
+	require.Empty(t, n.row.list)
 }
 
 // A restore with another clock ends a row of jumps. Where whoever decided the
