@@ -101,27 +101,31 @@ func TestFault_E07_OnlyTheOutputIsLeft(t *testing.T) {
 	}
 }
 
-// E07, R1: a record far ahead of its time is in the output, as the last one or among
-// others. The clock that is restored is that of the group's offset, and what is
+// E07, R1: a record far ahead of its time is in the output, as the last one, among
+// others, or long ago. The clock that is restored is that of the group's offset, and what is
 // decided after it is what one relay would have decided that never left.
 func TestFault_E07_AJumpInTheOutput(t *testing.T) {
-	for _, after := range []int{0, 4} {
+	for _, c := range []struct {
+		by           time.Duration
+		after, later int
+	}{{58 * time.Minute, 0, 0}, {58 * time.Minute, 4, 0}, {20 * time.Minute, 4, 6}} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.kafka.CreateTopic(t, outTopic, 1, nil)
 			w.produceEvery(30*time.Second, ids("a", 12)...)
 			jumps := record(0, "jumps")
-			jumps.Timestamp = time.Now().Add(58 * time.Minute)
+			jumps.Timestamp = time.Now().Add(c.by)
 			w.kafka.Produce(t, jumps)
-			w.produceSlowly(ids("b", after)...)
+			w.produceSlowly(ids("b", c.after)...)
+			w.produceEvery(5*time.Minute, ids("l", c.later)...)
 			require.NoError(t, w.relays().Run(t.Context()))
 			clock := w.status().Clock
 			w.use(w.dir + "-another")
-			c := w.relays()
-			require.NoError(t, c.Run(t.Context()))
-			require.Equal(t, uint64(13+after), c.Stats().Restored)
+			relay := w.relays()
+			require.NoError(t, relay.Run(t.Context()))
+			require.Equal(t, uint64(13+c.after+c.later), relay.Stats().Restored)
 			require.Equal(t, clock, w.status().Clock)
 			w.produceSlowly("a0", "a9", "jumps", "c0")
-			w.produceEvery(5*time.Minute, append(ids("d", 13), "jumps", "d3")...)
+			w.produceEvery(5*time.Minute, append(ids("d", 13-c.later), "jumps", "d3")...)
 			require.NoError(t, w.relays().Run(t.Context()))
 			var want []string
 			for _, id := range w.oracle() {

@@ -146,8 +146,9 @@ func (b *Batch) fromEdge() bool {
 //
 // Markers are to come in the order in which they were accepted. One that was first
 // seen beyond Restore.Until is of a row of jumps that whoever accepted it did not
-// follow: it moves nothing, and stands apart until the clock moves; then it counts
-// as first seen just before that.
+// follow, and one that lies so far ahead of the clock may be: it moves nothing, and
+// stands apart until the next ones tell. If the row was given up, it counts as first
+// seen just before the clock moved.
 func (b *Batch) RestoreMarker(r Record) error {
 	switch {
 	case b.ended.Load():
@@ -158,14 +159,15 @@ func (b *Batch) RestoreMarker(r Record) error {
 		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
-	first, until := millis(r.At), b.head.restore.until
+	first, c := millis(r.At), &b.head.clock
 	b.dirty = true
-	inRow := until > 0 && first > until
-	if c := &b.head.clock; !inRow && first > c.now {
-		if until > 0 && c.high > until {
-			b.giveUp()
-		}
-		b.endAt(first) // a row may join the others by it
+	inRow := b.jumped(first)
+	if inRow && c.jumps == rowLength-1 { // one row of so many is followed
+		b.toldBy(c.high)
+		inRow = b.jumped(first)
+	}
+	if !inRow && first > c.now {
+		b.toldBy(first) // a row may join the others by it
 	}
 	m, older, found, err := b.find(id, at, step{})
 	if err != nil {
@@ -175,23 +177,33 @@ func (b *Batch) RestoreMarker(r Record) error {
 		return nil
 	}
 	if inRow {
-		b.standsApart(first)
+		if c.jumps == 0 || first < c.low {
+			c.low = first
+		}
+		c.jumps, c.high = c.jumps+1, max(c.high, first)
 	}
 	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{inRow: inRow}, older)
 	b.counts.Restored++
 	return nil
 }
 
-// standsApart has a row of jumps stand, up to a time that was not followed.
-func (b *Batch) standsApart(high int64) {
-	c := &b.head.clock
-	if c.jumps == rowLength-1 { // one row of so many is followed: these were several
+// jumped reports whether a marker may be of a row of jumps: its time, C', is never
+// below those that the row had before.
+func (b *Batch) jumped(first int64) bool {
+	c, until := &b.head.clock, b.head.restore.until
+	return until > 0 && (first > until ||
+		c.now > 0 && first > add(c.now, b.n.rules.maxAdvance) && first >= c.high)
+}
+
+// toldBy moves the clock to one that a marker tells of. A row that lies beyond it
+// was given up by then.
+func (b *Batch) toldBy(first int64) {
+	if c, until := &b.head.clock, b.head.restore.until; until > 0 && (c.high > until || first < c.low) {
 		b.giveUp()
 	}
-	if c.jumps == 0 || high < c.low {
-		c.low = high
+	if first <= b.head.restore.until || b.head.restore.until == 0 {
+		b.endAt(first)
 	}
-	c.jumps, c.high = c.jumps+1, max(c.high, high)
 }
 
 // giveUp gives the row up that stands. The clock at which that was done is not told:

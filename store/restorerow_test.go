@@ -68,6 +68,8 @@ func TestRestoreMarker_OfARow(t *testing.T) {
 		{"that stands behind duplicates", 50 * time.Minute, 0, 2 * time.Minute, 50 * time.Minute, true},
 		{"that was given up", 50 * time.Minute, 2 * time.Minute, 3 * time.Minute, time.Minute, false},
 		{"that was given up, unseen", 10 * time.Minute, 0, 5 * time.Minute, time.Minute, false},
+		{"that was given up, long ago", 20 * time.Minute, 2 * time.Minute, 55 * time.Minute, time.Minute, false},
+		{"that was none", 20 * time.Minute, 21 * time.Minute, 55 * time.Minute, 20 * time.Minute, false},
 		{"beside an older time", 50 * time.Minute, time.Second, time.Minute, 50 * time.Minute, true},
 		{"that was followed", 50 * time.Minute, 0, 55 * time.Minute, 50 * time.Minute, false},
 	} {
@@ -109,6 +111,45 @@ func TestRestoreMarker_OfARow(t *testing.T) {
 			_, err = s.Verify(t.Context(), nil)
 			require.NoError(t, err)
 		})
+	}
+}
+
+// The first marker of all is of a row: it counts from the first time that is told.
+func TestRestoreMarker_OfARowAtFirst(t *testing.T) {
+	n, err := testOpen(t, t.TempDir(), limits{}).Namespace("a", &NamespaceOptions{Window: window.Hour})
+	require.NoError(t, err)
+	require.NoError(t, n.Update(func(b *Batch) error {
+		require.NoError(t, b.BeginRestore(Restore{To: 40, Until: t0.Add(2 * time.Minute)}))
+		require.NoError(t, b.RestoreMarker(rec("jumped", 0, 50*time.Minute)))
+		require.NoError(t, b.RestoreMarker(rec("sound", 1, time.Minute)))
+		return b.EndRestore()
+	}))
+	m, found, err := n.Lookup([]byte("jumped"))
+	require.NoError(t, err)
+	require.True(t, found)
+	require.True(t, m.First.Equal(t0.Add(time.Minute)), m.First)
+}
+
+// Nothing new came for long, as duplicates did: what lies so far ahead is no row, and
+// stands as it was, however many there are.
+func TestRestoreMarker_AfterAQuietTime(t *testing.T) {
+	n, err := testOpen(t, t.TempDir(), limits{}).Namespace("a", &NamespaceOptions{Window: window.Hour})
+	require.NoError(t, err)
+	at := func(i int64) time.Duration { return 20*time.Minute + time.Duration(i)*time.Second/10 }
+	require.NoError(t, n.Update(func(b *Batch) error {
+		require.NoError(t, b.BeginRestore(Restore{To: 4000, Until: t0.Add(50 * time.Minute)}))
+		require.NoError(t, b.RestoreMarker(rec("before", 0, 0)))
+		for i := range int64(2 * rowLength) {
+			require.NoError(t, b.RestoreMarker(rec(fmt.Sprint(i), 1+i, at(i))))
+			require.Less(t, len(b.row.list), rowLength)
+		}
+		return b.EndRestore()
+	}))
+	require.Empty(t, n.row.list)
+	for i := range int64(2 * rowLength) {
+		m, found, err := n.Lookup([]byte(fmt.Sprint(i)))
+		require.NoError(t, err)
+		require.True(t, found && m.First.Equal(t0.Add(at(i))), "%d: %v", i, m.First)
 	}
 }
 
