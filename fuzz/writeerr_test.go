@@ -84,7 +84,9 @@ func failEverywhere(t *testing.T, s *crashScript, every int, lasting bool) {
 	}
 	t.Logf("%d runs: %d poisoned, %d went on, %d closed by the deadline",
 		runs.Load(), poisoned.Load(), unharmed.Load(), hung.Load())
-	require.Positive(t, poisoned.Load())
+	if !raceDetector || lasting { // of ten runs half end so, and nearly all where it lasts
+		require.Positive(t, poisoned.Load())
+	}
 	if !raceDetector { // of so few runs none may meet a write that does no harm
 		require.Positive(t, unharmed.Load())
 	}
