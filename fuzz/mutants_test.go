@@ -81,7 +81,7 @@ var mutants = []mutant{
 		file: "store/fault.go",
 		old:  "	f.set(err)\n	if onGuarded() {\n		panic(fatal{err})\n	}\n	select {}\n",
 		new:  "	_ = err\n",
-		pkg:  "fuzz", run: "^TestFault_B02_FailedSyncPoisons$",
+		pkg:  "fuzz", run: "^TestFault_B02_WriteErrorsEverywhere$",
 	},
 	{
 		name: "duplicate refreshes the window", // C11

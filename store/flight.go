@@ -8,8 +8,8 @@ package store
 //	second            (waits)  |-- fn --|      - apply -|---- sync ----|- returns
 //
 // Only a batch flies after which nothing is to be done but to wait: one that added
-// markers to the segment that was open before. One flies at a time: the next is written when it has
-// arrived. All that is not a batch of new records waits for it.
+// markers to the segment that was open before. One flies at a time: the next is
+// written when it has arrived. All that is not a batch of records waits for it.
 type flight struct {
 	n    *Namespace
 	wait func() error

@@ -359,11 +359,11 @@ func (u *followers) log(log []Record, durable func(int)) []Decision {
 				u.Error(err)
 				return
 			}
+			durable(to)
 			why, err := u.n.Why(log[to-1].ID)
 			if err != nil || !why.Found && all[to-1].Verdict == New { // a duplicate may leave the window
 				u.Errorf("the last ID of a durable batch: %+v, %v", why, err)
 			}
-			durable(to)
 		}()
 		<-begun
 	}
@@ -380,10 +380,10 @@ func addOne(tx *Tx) error {
 func slow(fs vfs.FS, also func()) vfs.FS {
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if syncsLog(op) {
-			also()
 			for range 300 {
 				runtime.Gosched()
 			}
+			also()
 		}
 		return nil
 	}))
