@@ -188,6 +188,17 @@ func TestFlight_OthersWaitUntilItArrives(t *testing.T) {
 			}
 			return nil
 		},
+		"a duplicate that fn refuses": func(f *flights) error {
+			err := f.n.Update(func(b *Batch) error {
+				d, err := b.Do(rec("15", 20, 0), nil)
+				require.Equal(t, Duplicate, d.Verdict)
+				return errors.Join(errUndone, err)
+			})
+			if !errors.Is(err, errUndone) {
+				return fmt.Errorf("%w", err)
+			}
+			return nil
+		},
 		"a duplicate":     func(f *flights) error { _, err := f.n.Do(rec("15", 20, 0), nil); return err },
 		"an advance":      func(f *flights) error { return f.n.Advance(t0.Add(time.Minute)) },
 		"an ID forgotten": func(f *flights) error { _, err := f.n.Forget([]byte("15")); return err },
@@ -212,6 +223,22 @@ func TestFlight_OthersWaitUntilItArrives(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A batch that arrives while somebody else has the namespace is landed when that one
+// gives it back.
+func TestFlight_LandedByWhoeverHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlights(t, vfs.NewMem())
+		first := f.under()
+		require.NoError(t, f.n.take())
+		f.answer()
+		f.wait(first)
+		require.NotNil(t, f.n.flight.Load())
+		f.n.giveBack()
+		require.Nil(t, f.n.flight.Load())
+		require.NoError(t, f.s.Close())
+	})
 }
 
 // A batch that fails while the one before it is synced leaves nothing, that one is

@@ -156,6 +156,11 @@ func (n *Namespace) batch(fn func(*Batch) error, brings bool) (*flight, error) {
 		n.idScratch = idScratch{}
 	}()
 	if err := fn(b); err != nil {
+		done = true
+		n.index.rollback()
+		if lost := n.land(); lost != nil { // what fn was told is durable, too, or the caller knows
+			err = errors.Join(err, lost)
+		}
 		return nil, err
 	}
 	if b.dirty {
