@@ -164,3 +164,15 @@ func TestMerge_CancelledByADrop(t *testing.T) {
 		require.NotContains(t, from, g)
 	}
 }
+
+// On a full disk a merge is not begun: it would take the room in which what has
+// expired is dropped.
+func TestFault_B03_NothingIsMergedOnAFullDisk(t *testing.T) {
+	s, err := Open("", &Options{InMemory: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	full := s.disk.error(0, 1)
+	s.disk.full.Store(&full)
+	begun := s.mergeJob(1, &merge{from: []*segment{{}, {}}})
+	require.ErrorIs(t, begun(), ErrDiskFull)
+}
