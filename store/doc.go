@@ -68,6 +68,15 @@
 // look into a store that nobody has open, and leave it as it is, open it with
 // Options.ReadOnly.
 //
+// That, and [VerifyDir], also go where nothing can be written: a snapshot, or a
+// backup that is mounted for reading only. The lock is one there that others may
+// share who look, and it still excludes whoever writes to the directory by another
+// mount of the same machine. Where there is no lock's file, as in a checkpoint,
+// nobody has the store open, and there is no lock: do not open, adopt or repair the
+// directory by another mount meanwhile, or what is looked at may seem damaged, or
+// be older than what is there. A directory in which only this user may not write is
+// refused (ErrUnfit): its owner may open it at any time.
+//
 //	                 owner                          everybody else
 //	handler runs     reads the index                looks up beside it
 //	batch written    holds the index (hold)         waits for the disk, no longer

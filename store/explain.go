@@ -13,7 +13,7 @@ import (
 func explained(err error) error {
 	switch {
 	case errors.Is(err, syscall.EROFS):
-		return unfitFor(err, "mount it writable: a store is locked by a file in it, to be looked into, too")
+		return unfitFor(err, "mount it writable: as it is, a store in it can only be looked into")
 	case unwritable(err):
 		return unfitFor(err, "user %d has to read and write the directory and all in it: run it as the store's user, "+
 			"or give this one the rights", os.Geteuid())

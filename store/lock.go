@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // The lock of a store keeps other processes out; the system grants it by process.
@@ -33,7 +35,7 @@ func (p private) Lock(path string) (io.Closer, error) {
 	if err := fileOnly(p.FS, path); err != nil {
 		return nil, err
 	}
-	dir, err := p.onDisk(p.PathDir(path))
+	dir, err := statOnDisk(p.FS, p.PathDir(path))
 	if err != nil {
 		return nil, err
 	}
@@ -44,17 +46,28 @@ func (p private) Lock(path string) (io.Closer, error) {
 		}
 		return inner, nil
 	}
-	l := &ownLock{store: p.PathDir(p.PathDir(path)), dir: dir}
-	if other := l.enter(); other != nil {
-		return nil, lockedBy("this process, as " + other.store)
-	}
-	if l.Closer, err = p.FS.Lock(path); err != nil {
-		defer l.leave()
-		return nil, refused(path, err, false)
+	l, err := lockOwn(p.FS, path, dir, p.FS.Lock)
+	if err != nil {
+		return nil, err
 	}
 	// By its path: to open the file once more, and close it, would give the lock up.
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// lockOwn asks for the lock of a directory, unless this process has one on it.
+func lockOwn(
+	f vfs.FS, path string, dir os.FileInfo, ask func(path string) (io.Closer, error),
+) (_ io.Closer, err error) {
+	l := &ownLock{store: f.PathDir(f.PathDir(path)), dir: dir}
+	if other := l.enter(); other != nil {
+		return nil, lockedBy("this process, as " + other.store)
+	}
+	if l.Closer, err = ask(path); err != nil {
+		defer l.leave()
+		return nil, refused(path, err, false)
 	}
 	return l, nil
 }
@@ -84,10 +97,10 @@ func (l *ownLock) Close() error {
 	return l.Closer.Close()
 }
 
-// onDisk returns what the operating system says of a file, nil when it knows
+// statOnDisk returns what the operating system says of a file, nil when it knows
 // nothing of it.
-func (p private) onDisk(path string) (os.FileInfo, error) {
-	fi, err := p.Stat(path)
+func statOnDisk(f vfs.FS, path string) (os.FileInfo, error) {
+	fi, err := f.Stat(path)
 	if err != nil || !onDisk(fi) {
 		return nil, err
 	}

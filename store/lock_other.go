@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"io"
 	"syscall"
 )
 
@@ -16,3 +17,6 @@ func isHeld(err error) bool {
 
 // lockHolder knows nobody: the system does not say.
 func lockHolder(string) int { return 0 }
+
+// lockShared is not asked: no file is known to be the system's, see onDisk.
+func lockShared(string) (io.Closer, error) { return nil, errors.ErrUnsupported }

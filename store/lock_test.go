@@ -27,8 +27,11 @@ func TestFault_B15_OpenedTwiceByAnotherPath(t *testing.T) {
 		require.EqualError(t, err, fmt.Sprintf(
 			"store: %s %s: locked, it is open elsewhere: by this process, as %s; close it there first", deed, path, dir))
 	}
-	for _, path := range []string{link, "store"} {
+	mounted, _ := noWrites(vfs.Default, syscall.EROFS)
+	for _, path := range []string{link, "store", dir} {
 		_, err = Open(path, nil)
+		refused(err, "open", path)
+		_, err = open(path, &Options{ReadOnly: true}, seams{fs: mounted})
 		refused(err, "open", path)
 		_, err = Open(path, &Options{ReadOnly: true})
 		refused(err, "open", path)
@@ -39,6 +42,11 @@ func TestFault_B15_OpenedTwiceByAnotherPath(t *testing.T) {
 	}
 	refused(Adopt(link, &AdoptOptions{Unsealed: true}), "adopt", link)
 
+	require.NoError(t, s.Close())
+	s, err = open(dir, &Options{ReadOnly: true}, seams{fs: mounted})
+	require.NoError(t, err)
+	_, err = Open(link, nil)
+	refused(err, "open", link)
 	require.NoError(t, s.Close())
 	s, err = Open(link, nil)
 	require.NoError(t, err)

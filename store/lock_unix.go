@@ -4,6 +4,7 @@ package store
 
 import (
 	"errors"
+	"io"
 	"os"
 	"syscall"
 )
@@ -26,4 +27,19 @@ func lockHolder(path string) int {
 		return 0
 	}
 	return int(l.Pid)
+}
+
+// lockShared takes a lock that several processes may hold, and none beside one
+// that has the file for itself. It needs no right to write. The caller has seen to
+// it that this process holds no other one on the file.
+func lockShared(path string) (io.Closer, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	l := syscall.Flock_t{Type: syscall.F_RDLCK}
+	if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &l); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }

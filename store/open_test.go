@@ -82,11 +82,12 @@ func listing(t *testing.T, dir string) []string {
 	return names
 }
 
-// The file system refuses every write, as one that is mounted read-only does,
-// or a directory of another owner.
+// The file system refuses every write, as one that is mounted read-only does, or a
+// directory of another owner. The latter nobody may look into either: its owner may
+// open it.
 func TestOpen_ReadOnlyDirectory(t *testing.T) {
 	for code, says := range map[error]string{
-		syscall.EROFS: "; mount it writable: a store is locked by a file in it, to be looked into, too",
+		syscall.EROFS: "; mount it writable: as it is, a store in it can only be looked into",
 		syscall.EACCES: " has to read and write the directory and all in it: run it as the store's user, " +
 			"or give this one the rights",
 	} {
@@ -95,20 +96,42 @@ func TestOpen_ReadOnlyDirectory(t *testing.T) {
 			s, err := open("store", nil, seams{fs: mem})
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
-			refuse := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFileClose {
-					return &fs.PathError{Op: "write", Path: op.Path, Err: code}
+			refuse, _ := noWrites(mem, code)
+			look := func(dir string) error {
+				s, err := open(dir, &Options{ReadOnly: true}, seams{fs: refuse})
+				if err == nil {
+					err = s.Close()
 				}
-				return nil
-			}))
-			for _, dir := range []string{"store", "new"} {
-				s, err = open(dir, nil, seams{fs: refuse})
-				require.Nil(t, s)
+				return err
+			}
+			verify := func(dir string) error {
+				_, err := verifyDir(t.Context(), dir, nil, seams{fs: refuse})
+				return err
+			}
+			for _, c := range []struct {
+				dir   string
+				do    func(dir string) error
+				looks bool
+			}{
+				{"store", func(dir string) error { _, err := open(dir, nil, seams{fs: refuse}); return err }, false},
+				{"new", func(dir string) error { _, err := open(dir, nil, seams{fs: refuse}); return err }, false},
+				{"store", func(dir string) error {
+					_, err := repair(t.Context(), dir, nil, seams{fs: refuse})
+					return err
+				}, false},
+				{"store", look, true},
+				{"store", verify, true},
+			} {
+				err := c.do(c.dir)
+				if c.looks && errors.Is(code, syscall.EROFS) {
+					require.NoError(t, err)
+					continue
+				}
 				require.ErrorIs(t, err, code)
 				require.ErrorIs(t, err, ErrUnfit)
 				require.NotErrorIs(t, err, ErrCorrupt)
 				require.NotErrorIs(t, err, ErrLocked)
-				require.ErrorContains(t, err, dir)
+				require.ErrorContains(t, err, c.dir)
 				require.ErrorContains(t, err, says)
 			}
 		})

@@ -50,8 +50,9 @@ type Options struct {
 
 	// ReadOnly opens a store that is there (ErrFormat) to look into it: nothing in
 	// its directory changes, no opening is counted, and the witness is read, but
-	// not written. It is locked all the same. What would change it, a batch or
-	// another setting of a namespace, and Checkpoint, returns ErrReadOnly.
+	// not written. It is locked all the same (ErrLocked); see the package page for
+	// a file system that is mounted for reading only. What would change it, a batch
+	// or another setting of a namespace, and Checkpoint, returns ErrReadOnly.
 	ReadOnly bool
 
 	// Witness is the path of a small file, outside the store's directory, that

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -51,7 +52,11 @@ func (s *Store) present() (id identity, err error) {
 
 // lockThere locks a database that has to be there.
 func (s *Store) lockThere() (err error) {
-	s.lock, err = pebble.LockDirectory(s.fs.PathJoin(s.dir, dataDir), s.fs)
+	data := s.fs.PathJoin(s.dir, dataDir)
+	s.lock, err = pebble.LockDirectory(data, s.fs)
+	if s.readOnly && errors.Is(err, syscall.EROFS) {
+		s.lock, err = pebble.LockDirectory(data, mounted{s.fs})
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return corruptf("its directory %s is gone", dataDir)
 	}

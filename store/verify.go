@@ -52,9 +52,9 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) (*Report, error
 }
 
 // VerifyDir does what Verify does for the directory of a store, or a checkpoint,
-// that nobody has open (ErrLocked). It changes nothing in it; only a lock file
-// may come into it. It returns ErrCorrupt, and no report, when the storage engine
-// cannot open what is there.
+// that nobody has open (ErrLocked), also one that is mounted for reading only. It
+// changes nothing in it; only a lock file may come into it. It returns ErrCorrupt,
+// and no report, when the storage engine cannot open what is there.
 func VerifyDir(ctx context.Context, dir string, opts *VerifyOptions) (*Report, error) {
 	return verifyDir(ctx, dir, opts, seams{})
 }

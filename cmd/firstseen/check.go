@@ -18,8 +18,8 @@ func newCheck() *cobra.Command {
 		Short: "Prove all that a store or a backup holds",
 		Long: "Read everything that a store, or a backup, has on disk and prove it: every marker, run,\n" +
 			"table, filter, position, output and setting. It names what is wrong and where, and\n" +
-			"exits with 3 if any of it could make an answer wrong. Nothing changes. Nobody may\n" +
-			"have the store open.",
+			"exits with 3 if any of it could make an answer wrong. Nothing changes, and it may be\n" +
+			"mounted for reading only. Nobody may have the store open.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkFlags(&st, &out); err != nil {
 				return err

@@ -19,9 +19,10 @@
 //	firstseen delete    delete a namespace
 //	firstseen leave     take a store out of its consumer group for good
 //
-// The second group changes nothing. A running relay answers stat itself; otherwise
-// a store that is looked into, kept or changed is one that nobody has open: what runs
-// is asked by its own program, through package store.
+// The second group changes nothing, and goes on a file system that is mounted for
+// reading only. A running relay answers stat itself; otherwise a store that is
+// looked into, kept or changed is one that nobody has open: what runs is asked by
+// its own program, through package store.
 //
 // It exits with 0 when it is done, 1 when it failed, 2 for a command line that
 // is wrong, 3 when the store is locked or damaged, 4 when Kafka is away or

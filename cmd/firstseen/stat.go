@@ -23,7 +23,7 @@ func newStat() *cobra.Command {
 		Long: "Show what a store holds: its namespaces with clock, coverage, position, segments,\n" +
 			"markers, pending outputs and bytes. The markers are proved first. Of outputs that\n" +
 			"Kafka has acknowledged, the store learns with its next batch; until then they\n" +
-			"count as pending. Nothing in it changes.\n\n" +
+			"count as pending. Nothing in it changes, and it may be mounted for reading only.\n\n" +
 			"A store that a firstseen relay has open is shown by that relay, as it is now; there a\n" +
 			"namespace that was not used since the start shows no segments, and is not proved.\n" +
 			"Any other program shows its store by Store.Stats and Namespace.Status.",
