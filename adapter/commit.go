@@ -193,6 +193,7 @@ func (p *partition) tag(sent uint64) (string, error) {
 		Rewind:   status.Rewind,
 		Sequence: sent,
 		Clock:    millis(status.Clock),
+		Timeline: status.Timeline,
 		Forgets:  status.Forgets,
 		Skipped:  kept.ranges(),
 		Merged:   kept.merged,

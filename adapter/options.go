@@ -164,9 +164,7 @@ type Options struct {
 	// RestoreFrom is the topic that markers are restored from, when that is not the
 	// one they came from: the topic of Forward, which holds what was accepted, with
 	// the place and the time of each in headers. It needs no window of retention in
-	// the input. Of the records before a namespace had seen eight times, and of those
-	// whose jump of time was given up (R1), that time is the one first told, which may
-	// be later than the marker's. Empty: the consumed topic itself.
+	// the input. Empty: the consumed topic itself.
 	RestoreFrom string
 
 	// ShutdownTimeout is how long the record in hand may go on once the context

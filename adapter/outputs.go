@@ -29,6 +29,9 @@ const (
 	// HeaderClock holds when that record was first seen, by the clock of its
 	// namespace, in Unix milliseconds; 0 before the first time.
 	HeaderClock = "firstseen-clock"
+	// HeaderTimeline holds what the clock told beside that, as text, if it is anything: see
+	// store.Timeline.
+	HeaderTimeline = "firstseen-timeline"
 	// HeaderTime holds, in Unix milliseconds, the time that a forwarded record
 	// had, if Kafka would refuse it.
 	HeaderTime = "firstseen-time"
@@ -136,7 +139,7 @@ func (t *Tx) keep(staged *kgo.Record) error {
 
 // headers returns those of an output, with the adapter's own.
 func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
-	headers := make([]kgo.RecordHeader, 0, len(given)+4)
+	headers := make([]kgo.RecordHeader, 0, len(given)+5)
 	for _, h := range given {
 		if !strings.HasPrefix(h.Key, HeaderPrefix) {
 			headers = append(headers, kgo.RecordHeader{Key: h.Key, Value: bytes.Clone(h.Value)})
@@ -144,10 +147,14 @@ func (t *Tx) headers(given []kgo.RecordHeader) []kgo.RecordHeader {
 	}
 	o := t.rec.origin
 	id := outputID(t.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, len(t.staged))
-	return append(headers,
+	headers = append(headers,
 		kgo.RecordHeader{Key: HeaderOutputID, Value: []byte(id)},
 		kgo.RecordHeader{Key: HeaderOrigin, Value: []byte(o.String())},
 		kgo.RecordHeader{Key: HeaderClock, Value: strconv.AppendInt(nil, millis(t.Clock()), 10)})
+	if told := t.Timeline().String(); told != "" {
+		headers = append(headers, kgo.RecordHeader{Key: HeaderTimeline, Value: []byte(told)})
+	}
+	return headers
 }
 
 // millis returns a time of the store in Unix milliseconds, 0 for none.

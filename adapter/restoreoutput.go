@@ -89,7 +89,7 @@ func (l *outputLog) first(ctx context.Context, at int64) (store.Record, bool, er
 			return store.Record{}, false, c.err
 		}
 		for _, rec := range c.recs {
-			if m, ok := l.marker(rec); ok {
+			if m, _, ok := l.marker(rec); ok {
 				return m, true, nil
 			}
 		}
@@ -98,10 +98,10 @@ func (l *outputLog) first(ctx context.Context, at int64) (store.Record, bool, er
 	return store.Record{}, false, nil
 }
 
-// marker returns the marker that an output tells of, if it is one of this group and
-// partition.
-func (l *outputLog) marker(rec *kgo.Record) (m store.Record, ok bool) {
-	var id, origin, clock string
+// marker returns the marker that an output tells of, and what it tells of the clock
+// beside it, if it is one of this group and partition.
+func (l *outputLog) marker(rec *kgo.Record) (m store.Record, told store.Timeline, ok bool) {
+	var id, origin, clock, timeline string
 	for _, h := range rec.Headers {
 		switch h.Key {
 		case HeaderOutputID:
@@ -110,19 +110,22 @@ func (l *outputLog) marker(rec *kgo.Record) (m store.Record, ok bool) {
 			origin = string(h.Value)
 		case HeaderClock:
 			clock = string(h.Value)
+		case HeaderTimeline:
+			timeline = string(h.Value)
 		}
 	}
 	o, ok := parseOrigin(origin)
 	first, err := strconv.ParseInt(clock, 10, 64)
-	if !ok || err != nil || o.TopicID != l.p.log || o.Partition != l.p.number ||
+	told, unread := store.ParseTimeline(timeline)
+	if !ok || err != nil || unread != nil || o.TopicID != l.p.log || o.Partition != l.p.number ||
 		id != outputID(l.p.s.c.opts.Group, o.TopicID, o.Partition, o.Offset, 0) {
-		return m, false
+		return m, told, false
 	}
 	m.Origin = o
 	if first > 0 {
 		m.At = time.UnixMilli(first)
 	}
-	return m, true
+	return m, told, true
 }
 
 // openAtOutput begins, or goes on with, a restore from the relay's output.
@@ -132,6 +135,7 @@ func (p *partition) openAtOutput(ctx context.Context, plan resumePlan, edge int6
 		return err
 	}
 	p.outputs = l
+	o.restore.Timeline = plan.Timeline
 	// What the input lacks is no hole, and how it is kept does not matter.
 	o.plan.OpensCoverage = plan.OpensCoverage && plan.Lowered
 	if p.in.Compacted, err = (admin{kadm.NewClient(l.cl)}).compacted(ctx, l.topic); err != nil {
@@ -198,12 +202,12 @@ func (p *partition) enterOutputs(c chunk) error {
 		prepare(b, items)
 		next := store.Position{TopicID: l.log, Partition: l.number, Offset: at, LeaderEpoch: -1}
 		for i := range items {
-			m, ok := l.marker(items[i].rec)
+			m, told, ok := l.marker(items[i].rec)
 			if !ok || m.Origin.Offset < l.from || m.Origin.Offset >= l.to || len(items[i].id) == 0 {
 				continue
 			}
 			m.ID, last = items[i].id, m.Origin.Offset+1
-			if err := b.RestoreMarker(m); err != nil {
+			if err := b.RestoreMarker(m, told); err != nil {
 				return err
 			}
 		}

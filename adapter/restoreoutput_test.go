@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/firstseen/firstseen/store"
 	"github.com/firstseen/firstseen/window"
@@ -22,8 +23,9 @@ func (w *world) relays() *Consumer {
 // any: their outputs tell a clock that it may not have kept (R1).
 const firstTimes = 8
 
-// E07: relays take turns, restored from what they sent, in the middle of which they
-// die. What is sent is what one relay would have sent that never left.
+// E07, R1: relays take turns, restored from what they sent, in the middle of which they
+// die. Some times are far ahead, alone and in rows, which are given up or followed. What is
+// sent is what one relay would have sent that never left.
 func TestFault_E07_RestoredFromTheOutput(t *testing.T) {
 	cut := 0
 	for range 4 {
@@ -40,7 +42,16 @@ func TestFault_E07_RestoredFromTheOutput(t *testing.T) {
 					if sent++; sent > firstTimes && rng.IntN(3) == 0 {
 						id = firstTimes + rng.IntN(sent-firstTimes) // at any distance, and often
 					}
-					w.produceSlowly(fmt.Sprint("id", id))
+					time.Sleep(time.Second)
+					rec := record(0, fmt.Sprint("id", id))
+					rec.Timestamp = time.Now()
+					if rng.IntN(6) == 0 && sent > firstTimes {
+						rec.Timestamp = time.Now().Add(time.Duration(rng.IntN(58)) * time.Minute)
+					}
+					w.kafka.Produce(t, rec)
+				}
+				if rng.IntN(20) == 0 {
+					w.produceAhead(&sent)
 				}
 				if nth := 1 + rng.IntN(3); rng.IntN(2) == 0 || turn == 4 {
 					if turn == 4 { // in a store that is new, and so restored
@@ -70,6 +81,17 @@ func TestFault_E07_RestoredFromTheOutput(t *testing.T) {
 		})
 	}
 	require.GreaterOrEqual(t, cut, 4)
+}
+
+// produceAhead writes so many records of a later time that the clock follows them.
+func (w *world) produceAhead(sent *int) {
+	recs := make([]*kgo.Record, 1000)
+	for i := range recs {
+		recs[i] = record(0, fmt.Sprint("id", *sent))
+		recs[i].Timestamp = time.Now().Add(20 * time.Minute)
+		*sent++
+	}
+	w.kafka.Produce(w, recs...)
 }
 
 // E07: the input is gone below the group's offset. The output has all of it, and
@@ -134,6 +156,38 @@ func TestFault_E07_AJumpInTheOutput(t *testing.T) {
 			require.Equal(t, want, w.values(outTopic))
 		})
 	}
+}
+
+// E07, R1: rows of jumps are given up by copies, of which the output has nothing. What
+// the next output tells, or the group's offset, says how: their markers are none
+// any more a window later, and not when their own times have left it.
+func TestFault_E07_RowsThatCopiesEnded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.kafka.CreateTopic(t, outTopic, 1, nil)
+		w.opts.Window = window.Hour
+		w.produceEvery(30*time.Second, ids("a", 12)...)
+		rows := ids("jumps", 3)
+		for _, id := range rows {
+			jumps := record(0, id)
+			jumps.Timestamp = time.Now().Add(50 * time.Minute)
+			w.kafka.Produce(t, jumps)
+			w.produceEvery(3*time.Minute, "a11", "a11", "a11", "a11")
+		}
+		require.NoError(t, w.relays().Run(t.Context()))
+		w.use(w.dir + "-another")
+		relay := w.relays()
+		require.NoError(t, relay.Run(t.Context()))
+		require.Equal(t, uint64(15), relay.Stats().Restored)
+		w.produceSlowly(rows...)
+		w.produceEvery(5*time.Minute, append(ids("b", 12), rows...)...)
+		require.NoError(t, w.relays().Run(t.Context()))
+		var want []string
+		for _, id := range w.oracle() {
+			want = append(want, "v-"+id)
+		}
+		require.Equal(t, "v-jumps2", want[len(want)-1])
+		require.Equal(t, want, w.values(outTopic))
+	})
 }
 
 // Outputs of other groups, other logs, later offsets, and records that no relay

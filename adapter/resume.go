@@ -2,6 +2,8 @@ package adapter
 
 import (
 	"errors"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // Errors that the plan of a partition's start ends in (R11).
@@ -174,9 +176,10 @@ type resumePlan struct {
 	Offset int64      // where the partition flows from: the new L
 	Epoch  int32      // leader epoch to fetch Offset with, -1 when none
 
-	Read  offsetRange   // what the action reads
-	Skips []offsetRange // what a policy skipped, inside Read or not: no markers, no handler
-	Clock int64         // the clock in G's tag, for fromClock; Unix milliseconds
+	Read     offsetRange    // what the action reads
+	Skips    []offsetRange  // what a policy skipped, inside Read or not: no markers, no handler
+	Clock    int64          // the clock in G's tag, for fromClock; Unix milliseconds
+	Timeline store.Timeline // beside it
 
 	Lowered bool  // row 2: L and K become the lower of themselves and LowerTo, and
 	LowerTo int64 // the last record, when it stands there or above, is forgotten

@@ -412,6 +412,7 @@ func (r *resume) start(row int, offset int64, epoch int32) resumePlan {
 func (r *resume) restore(row int, from int64) resumePlan {
 	p := r.passed(r.start(row, r.g, r.in.Committed.Epoch))
 	p.Action, p.Read, p.Skips, p.Clock = actionRestore, offsetRange{from, r.g}, r.tag.Skipped, r.tag.Clock
+	p.Timeline = r.tag.Timeline
 	p.Follow, p.Rewind = true, max(p.Rewind, r.tag.Rewind)
 	if r.tag.Forgets > 0 {
 		p.alarm("markers that were forgotten (%d times) may come back", r.tag.Forgets)

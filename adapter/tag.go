@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sort"
 	"strings"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 // ErrTag is returned when the metadata of a committed offset is a firstseen tag
@@ -38,6 +40,8 @@ type offsetTag struct {
 	Sequence uint64
 	// Clock is the namespace's clock, in Unix milliseconds.
 	Clock int64
+	// Timeline is what the clock holds beside it.
+	Timeline store.Timeline
 	// Forgets counts the forgets of the namespace.
 	Forgets uint64
 	// Skipped are the ranges that a policy skipped within the window, in order
@@ -53,6 +57,7 @@ type offsetTag struct {
 const (
 	tagHasState = 1 << iota
 	tagMerged
+	tagTimeline
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -93,7 +98,7 @@ func (t offsetTag) encode() (string, error) {
 }
 
 // text returns the tag as it is, however long: the prefix and, in base64, flags,
-// the three IDs, the numbers, the count and the ranges (each as its distance
+// the three IDs, the numbers, the timeline if it is any, the count and the ranges (each as its distance
 // from the one before and its length), and a CRC-32C of all that.
 func (t offsetTag) text() string {
 	var flags byte
@@ -103,6 +108,9 @@ func (t offsetTag) text() string {
 	if t.Merged {
 		flags |= tagMerged
 	}
+	if t.Timeline != (store.Timeline{}) {
+		flags |= tagTimeline
+	}
 	b := append(make([]byte, 0, 128), flags)
 	b = append(b, t.StoreID[:]...)
 	b = append(b, t.OpenID[:]...)
@@ -111,6 +119,9 @@ func (t offsetTag) text() string {
 	b = binary.AppendUvarint(b, t.Sequence)
 	b = binary.AppendVarint(b, t.Clock)
 	b = binary.AppendUvarint(b, t.Forgets)
+	if told := t.Timeline.String(); told != "" {
+		b = append(binary.AppendUvarint(b, uint64(len(told))), told...)
+	}
 	b = binary.AppendUvarint(b, uint64(len(t.Skipped)))
 	last := int64(0)
 	for _, r := range t.Skipped {
@@ -162,6 +173,12 @@ func (t *offsetTag) parse(b []byte) bool {
 	t.Sequence = r.uvarint()
 	t.Clock = r.varint()
 	t.Forgets = r.uvarint()
+	if body[0]&tagTimeline != 0 {
+		var err error
+		if t.Timeline, err = store.ParseTimeline(r.text()); err != nil {
+			return false
+		}
+	}
 	last := int64(0)
 	for n := r.uvarint(); n > 0 && !r.bad; n-- {
 		from := last + int64(r.uvarint())
@@ -176,7 +193,7 @@ func (t *offsetTag) parse(b []byte) bool {
 	return !r.bad && len(r.rest) == 0
 }
 
-// numbers reads varints; bad once there was none to read.
+// numbers reads varints, and text; bad once there was none to read.
 type numbers struct {
 	rest []byte
 	bad  bool
@@ -192,6 +209,17 @@ func (r *numbers) varint() int64 {
 	n, size := binary.Varint(r.rest)
 	r.advance(size)
 	return n
+}
+
+func (r *numbers) text() string {
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		r.bad, r.rest = true, nil
+		return ""
+	}
+	text := r.rest[:n]
+	r.rest = r.rest[n:]
+	return string(text)
 }
 
 func (r *numbers) advance(size int) {

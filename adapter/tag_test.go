@@ -6,8 +6,11 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/firstseen/firstseen/store"
 )
 
 func sampleTag() offsetTag {
@@ -16,6 +19,22 @@ func sampleTag() offsetTag {
 		Rewind: 4, Sequence: 500, Clock: 1_700_000_000_000, Forgets: 6,
 		Skipped: []offsetRange{{0, 1}, {7, 9}, {math.MaxInt64 - 1, math.MaxInt64}}, HasState: true,
 	}
+}
+
+// jumped is the timeline of a namespace that has seen one time.
+func jumped(t testing.TB) store.Timeline {
+	t.Helper()
+	st, err := store.Open("", &store.Options{InMemory: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, st.Close()) }()
+	ns, err := st.Namespace("a", nil)
+	require.NoError(t, err)
+	_, err = ns.Do(store.Record{ID: []byte("a"), At: time.UnixMilli(5)}, nil)
+	require.NoError(t, err)
+	status, err := ns.Status()
+	require.NoError(t, err)
+	require.NotZero(t, status.Timeline)
+	return status.Timeline
 }
 
 func encode(t testing.TB, tag offsetTag) string {
@@ -41,6 +60,7 @@ func TestTag_RoundTrip(t *testing.T) {
 		sampleTag(),
 		{Clock: -1, Merged: true, Rewind: math.MaxUint64, Sequence: math.MaxUint64, Forgets: 1 << 63},
 		{Clock: math.MinInt64, Skipped: []offsetRange{{0, math.MaxInt64}}},
+		{Clock: 1, Timeline: jumped(t), Skipped: []offsetRange{{2, 3}}},
 	} {
 		require.Equal(t, tag, decode(t, encode(t, tag)))
 	}
@@ -172,6 +192,7 @@ func TestDecodeTag_Unreadable(t *testing.T) {
 func FuzzTag(f *testing.F) {
 	f.Add("", []byte(nil))
 	f.Add(encode(f, sampleTag()), []byte("\x03abcdefghijklmnopqrstuvwxyz"))
+	f.Add(encode(f, offsetTag{Timeline: jumped(f)}), []byte(nil))
 	f.Add("fs1.AAAA", []byte{1, 255, 255, 255, 255, 0, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, text string, data []byte) {
 		if tag, ours, err := decodeTag(text); ours && err == nil {

@@ -34,6 +34,7 @@ func (b *batchModel) commit(m *spaceModel) {
 	st := &b.picture.status
 	st.Sequence = b.sequence
 	st.Position, st.Clock, st.Coverage = b.law.pos, instant(b.law.clock), b.law.coverage()
+	st.Timeline = b.law.timeline()
 	st.Pending, st.Ages = len(b.picture.pending), b.law.ages
 	// The spans of segments are bounded by the bucket width and W/16; they go
 	// with the batch that begins after their newest marker has left the window.

@@ -20,6 +20,7 @@ type law struct {
 	largest int64            // C' while a row stands; 0 when none does
 	markers map[string]stamp // the last accepted marker of every ID
 	apart   []string         // IDs whose marker belongs to the row
+	ended   rowEnded         // how the last row ended that had any
 	cov     cover
 	ages    store.Ages
 	pos     store.Position // L; its TopicID is zero before the first record
@@ -40,6 +41,10 @@ type stamp struct {
 	first  int64
 	origin store.Position
 }
+
+// rowEnded is how a row was given up: markers of offsets below before have F = at. It is
+// told with the next that is accepted.
+type rowEnded struct{ before, at int64 }
 
 // cover is coverage: since when the namespace has seen every record.
 type cover struct {
@@ -91,6 +96,9 @@ func (l *law) time(t int64) (known, ofRow, moved bool) {
 
 // giveUp ends the row: its markers join the others with F = C.
 func (l *law) giveUp() {
+	if len(l.apart) > 0 {
+		l.ended = rowEnded{before: -1, at: l.clock}
+	}
 	for _, id := range l.apart {
 		m := l.markers[id]
 		m.first = l.clock
@@ -116,6 +124,7 @@ func (l *law) do(id string, at time.Time, origin store.Position) store.Decision 
 			return d
 		}
 	}
+	l.ended = rowEnded{}
 	l.apart = slices.DeleteFunc(l.apart, func(s string) bool { return s == id })
 	m := stamp{l.clock, origin}
 	if ofRow {
@@ -142,6 +151,7 @@ func (l *law) pass(at time.Time, origin store.Position) (t int64, known, ofRow b
 		l.pos = origin
 		l.pos.Offset++
 	}
+	l.passedRow()
 	return t, known, ofRow
 }
 
@@ -238,6 +248,7 @@ func (l *law) advanceTo(to time.Time) (moved bool, err error) {
 	}
 	l.clock = to.UnixMilli()
 	l.giveUp()
+	l.passedRow()
 	return true, nil
 }
 

@@ -317,9 +317,16 @@ var mutants = []mutant{
 	{
 		name: "a restore ends behind the clock of who decided", // E06
 		file: "store/restore.go",
-		old:  "to := max(h.restore.until, h.restore.held);",
-		new:  "to := h.restore.held;",
+		old:  "to := max(r.until, r.held);",
+		new:  "to := r.held;",
 		pkg:  "store", run: "^TestRestore_EndsAtTheLaterClock$",
+	},
+	{
+		name: "nobody tells how a row ended", // E07
+		file: "store/batch.go",
+		old:  "b.head.ended = rowEnd{b.head.pos.Offset, b.head.clock.now}",
+		new:  "b.head.ended = rowEnd{}",
+		pkg:  "adapter", run: "^TestFault_E07_RowsThatCopiesEnded$",
 	},
 	{
 		name: "a restore anew expires markers by the clock before it", // E07

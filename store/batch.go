@@ -245,7 +245,8 @@ func (b *Batch) find(id ident, at int, s step) (m marker, older int64, found boo
 // call runs fn for a record. What it wrote is undone unless it returns nil, and
 // what the record moved is put back to what was before.
 func (b *Batch) call(o Position, d *Decision, before flow, s step, fn func(*Tx) error) error {
-	tx := &Tx{b: b, origin: o, decision: *d, clock: b.head.clock.seen(s), outs: len(b.outs), size: b.size}
+	tx := &Tx{b: b, origin: o, decision: *d, clock: b.head.clock.seen(s), timeline: b.timeline(s, o),
+		outs: len(b.outs), size: b.size}
 	moved := b.head.flow
 	b.head.flow = before // what fn may ask for is as it was
 	defer func() {
@@ -307,10 +308,14 @@ func (b *Batch) join(how join) {
 	}
 	b.row.clear()
 	b.rowChanged = true
+	if how == joinRebased {
+		b.head.ended = rowEnd{b.head.pos.Offset, b.head.clock.now}
+	}
 }
 
-// accept enters the record's marker.
+// accept enters the record's marker. Its Tx has told how the last row ended.
 func (b *Batch) accept(id ident, o Position, s step, older int64) {
+	b.head.ended = rowEnd{}
 	b.enter(id, marker{first: b.head.clock.seen(s), origin: o}, s, older)
 }
 

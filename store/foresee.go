@@ -9,8 +9,8 @@ package store
 // place of a record in rs, it leaves none: its handling failed, say, and a copy
 // is to be decided anew. A record without an ID is passed.
 //
-// The answers are one for each record, as a Tx that has ended: Tx.Decision and
-// Tx.Clock are what Do's function would find, and all else is ErrTxDone. From
+// The answers are one for each record, as a Tx that has ended: Tx.Decision,
+// Tx.Clock and Tx.Timeline are what Do's function would find, and all else is ErrTxDone. From
 // then on the batch judges future times (R1) by the wall clock of this moment,
 // so that Do decides what was foreseen however long the handling took.
 func (b *Batch) Foresee(rs []Record, leaves func(i int) bool) ([]*Tx, error) {
@@ -41,7 +41,8 @@ func (b *Batch) Foresee(rs []Record, leaves func(i int) bool) ([]*Tx, error) {
 		if err != nil {
 			return nil, err
 		}
-		txs[i] = &Tx{b: b, origin: r.Origin, decision: j.decision, clock: b.head.clock.seen(j.step)}
+		txs[i] = &Tx{b: b, origin: r.Origin, decision: j.decision, clock: b.head.clock.seen(j.step),
+			timeline: b.timeline(j.step, r.Origin)}
 		txs[i].ended.Store(true)
 		b.settle(j.step, r.Origin)
 		if j.decision.accepted() && (leaves == nil || leaves(i)) {

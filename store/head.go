@@ -42,6 +42,7 @@ type flow struct {
 	pos    Position // L
 	clock  clock
 	cov    coverage
+	ended  rowEnd
 }
 
 func newHead() head {
@@ -57,6 +58,7 @@ const (
 	headHasState
 	headNote
 	headRestoring
+	headRowEnded
 )
 
 func (h *head) append(dst []byte) []byte {
@@ -64,7 +66,7 @@ func (h *head) append(dst []byte) []byte {
 	for flag, on := range map[byte]bool{
 		headHasPos: h.hasPos, headOpen: h.cov.open,
 		headCommitted: h.committed != nil, headHasState: h.hasState, headNote: len(h.note) > 0,
-		headRestoring: h.restore.on,
+		headRestoring: h.restore.on, headRowEnded: h.ended != (rowEnd{}),
 	} {
 		if on {
 			flags |= flag
@@ -92,6 +94,9 @@ func (h *head) append(dst []byte) []byte {
 	}
 	if h.restore.on {
 		dst = h.restore.append(dst)
+	}
+	if h.ended != (rowEnd{}) {
+		dst = binary.AppendVarint(binary.AppendVarint(dst, h.ended.before), h.ended.first)
 	}
 	return dst
 }
@@ -121,6 +126,10 @@ func parseHead(b []byte) (head, bool) {
 	}
 	if flags&headRestoring != 0 {
 		h.restore = parseRestoring(&d)
+	}
+	if flags&headRowEnded != 0 {
+		h.ended = rowEnd{d.varint(), d.varint()}
+		d.bad = d.bad || h.ended == (rowEnd{})
 	}
 	return h, !d.bad && len(d.b) == 0
 }

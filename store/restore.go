@@ -20,6 +20,9 @@ type Restore struct {
 	// Until is the clock that the namespace has at the end, at least: that of whoever
 	// decided the records. Zero: whatever the records make of it.
 	Until time.Time
+	// Timeline is that of the clock Until, of whoever decided the records. It is for a
+	// restore of markers as they were (Batch.RestoreMarker).
+	Timeline Timeline
 	// Anew has the namespace begin as if it had seen nothing: its markers are
 	// forgotten, the clock is unset, and coverage is from the beginning. It is for
 	// a log that is read again from its first record. From is zero then.
@@ -47,7 +50,10 @@ func (b *Batch) BeginRestore(r Restore) error {
 			b.n.name, r.To, r.From, r.Anew)
 	}
 	h := &b.head
-	held := h.reached().now
+	var held int64
+	if h.clock.times == firstTimes { // else it may go back
+		held = h.reached().now
+	}
 	switch from := millis(r.From); {
 	case r.Anew:
 		// What this batch drops is no part of the index's sum, and still answers.
@@ -72,7 +78,10 @@ func (b *Batch) BeginRestore(r Restore) error {
 	}
 	h.restore.on, h.restore.held = true, held
 	h.restore.to, h.restore.until = r.To, millis(r.Until)
-	h.restore.source = r.Source
+	if r.Source.IsZero() || r.Source != h.restore.source {
+		h.restore.last = 0
+	}
+	h.restore.source, h.restore.timeline = r.Source, r.Timeline
 	b.dirty = true
 	return nil
 }
@@ -126,6 +135,7 @@ func (b *Batch) Restore(r Record) (Decision, error) {
 	b.settle(s, r.Origin)
 	early := b.fromEdge() && b.head.clock.now == b.head.restore.from && !s.inRow
 	if d.accepted() && !early {
+		b.head.ended = rowEnd{} // whoever decided the record has told
 		b.enter(id, marker{first: b.head.clock.seen(s), origin: r.Origin, restored: true}, s, older)
 		b.counts.Restored++
 	}
@@ -140,79 +150,50 @@ func (b *Batch) fromEdge() bool {
 }
 
 // RestoreMarker enters a marker as it was: Record.At is when the ID was first
-// seen, by the clock of whoever accepted it, and Origin where that record stands.
-// It moves the clock, as EndRestore does, and no position, see RestoreFrom. A marker
-// that was accepted later stands, and so does an equal one.
+// seen, by the clock of whoever accepted it, t what that Tx told beside it, and Origin
+// where that record stands. It moves the clock, as EndRestore does, and no position,
+// see RestoreFrom. A marker that was accepted later stands, and so does an equal one.
 //
-// Markers are to come in the order in which they were accepted. One that was first
-// seen beyond Restore.Until is of a row of jumps that whoever accepted it did not
-// follow, and one that lies so far ahead of the clock may be: it moves nothing, and
-// stands apart until the next ones tell. If the row was given up, it counts as first
-// seen just before the clock moved.
-func (b *Batch) RestoreMarker(r Record) error {
+// Markers are to come in the order in which they were accepted. One that comes once
+// more, after later ones, tells nothing of the clock.
+func (b *Batch) RestoreMarker(r Record, t Timeline) error {
+	edge := &b.head.restore
 	switch {
 	case b.ended.Load():
 		return ErrTxDone
 	case len(r.ID) == 0:
 		return ErrNoID
-	case !b.head.restore.on:
+	case !edge.on:
 		return fmt.Errorf("%w: namespace %q; call BeginRestore first", ErrNotRestoring, b.n.name)
 	}
 	id, at := b.ident(r.ID)
 	first, c := millis(r.At), &b.head.clock
-	b.dirty = true
-	inRow := b.jumped(first)
-	if inRow && c.jumps == rowLength-1 { // one row of so many is followed
-		b.toldBy(c.high)
-		inRow = b.jumped(first)
+	again := r.Origin.Offset < edge.last
+	if again && t.apart {
+		return nil // it was entered, and may have left the row since
 	}
-	if !inRow && first > c.now {
-		b.toldBy(first) // a row may join the others by it
+	b.dirty = true
+	if !again {
+		edge.last = r.Origin.Offset
+		if to := edge.until; t == (Timeline{}) && first > c.now && (to == 0 || first <= to) {
+			t = c.plain(first)
+		}
+		if t != (Timeline{}) {
+			b.tell(t)
+			b.head.ended = rowEnd{} // it was told
+		}
 	}
 	m, older, found, err := b.find(id, at, step{})
 	if err != nil {
 		return err
 	}
-	if found && (m.first > first || (m.first == first || inRow) && m.origin.Offset >= r.Origin.Offset) {
+	same := m.origin.sameLog(r.Origin)
+	if found && (same && m.origin.Offset >= r.Origin.Offset || !same && m.first > first) {
 		return nil
 	}
-	if inRow {
-		if c.jumps == 0 || first < c.low {
-			c.low = first
-		}
-		c.jumps, c.high = c.jumps+1, max(c.high, first)
-	}
-	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{inRow: inRow}, older)
+	b.enter(id, marker{first: first, origin: r.Origin, restored: true}, step{inRow: t.apart}, older)
 	b.counts.Restored++
 	return nil
-}
-
-// jumped reports whether a marker may be of a row of jumps: its time, C', is never
-// below those that the row had before.
-func (b *Batch) jumped(first int64) bool {
-	c, until := &b.head.clock, b.head.restore.until
-	return until > 0 && (first > until ||
-		c.now > 0 && first > add(c.now, b.n.rules.maxAdvance) && first >= c.high)
-}
-
-// toldBy moves the clock to one that a marker tells of. A row that lies beyond it
-// was given up by then.
-func (b *Batch) toldBy(first int64) {
-	if c, until := &b.head.clock, b.head.restore.until; until > 0 && (c.high > until || first < c.low) {
-		b.giveUp()
-	}
-	if first <= b.head.restore.until || b.head.restore.until == 0 {
-		b.endAt(first)
-	}
-}
-
-// giveUp gives the row up that stands. The clock at which that was done is not told:
-// it is not before the one that the last marker brought, and with that none counts
-// for longer than the window.
-func (b *Batch) giveUp() {
-	b.join(joinRebased)
-	c := &b.head.clock
-	c.jumps, c.low, c.high = 0, 0, 0
 }
 
 // RestoreFrom keeps where the reading of another log goes on, see Restore.Source.
@@ -238,10 +219,13 @@ func (b *Batch) EndRestore() error {
 	case !h.restore.on:
 		return nil
 	}
-	if to := max(h.restore.until, h.restore.held); to > h.clock.now {
-		if high := h.clock.high; !h.restore.source.IsZero() && high > to && high <= add(to, b.n.rules.maxAdvance) {
-			b.giveUp() // what was a jump then is none by this clock, which has moved since
-		}
+	r := &h.restore
+	if t := r.timeline; t != (Timeline{}) {
+		b.tell(t)
+	} else if !r.source.IsZero() && r.until > h.clock.now {
+		b.tell(h.clock.plain(r.until))
+	}
+	if to := max(r.until, r.held); to > h.clock.now {
 		b.endAt(to)
 	}
 	h.restore, b.dirty = restoring{}, true
@@ -268,12 +252,14 @@ func (b *Batch) endAt(to int64) {
 
 // restoring is a restore that is under way.
 type restoring struct {
-	on     bool
-	from   int64 // ms; the clock it began with, 0: the namespace's own
-	to     int64 // offset
-	until  int64 // ms; the clock at its end, at least
-	held   int64 // ms; the clock that it must not fall behind
-	source Position
+	on       bool
+	from     int64 // ms; the clock it began with, 0: the namespace's own
+	to       int64 // offset
+	until    int64 // ms; the clock at its end, at least
+	held     int64 // ms; the clock that it must not fall behind
+	source   Position
+	last     int64 // offset; the newest origin that RestoreMarker was given
+	timeline Timeline
 }
 
 // reached returns the clock that is shown: that of a restore may be behind it.
@@ -289,21 +275,26 @@ func (r *restoring) public() *Restore {
 	if !r.on {
 		return nil
 	}
-	return &Restore{To: r.to, Until: timeOf(r.until), Source: r.source}
+	return &Restore{To: r.to, Until: timeOf(r.until), Timeline: r.timeline, Source: r.source}
 }
 
 // append writes, after the head:
 //
-//	from, to, until, held | source (position)
+//	from, to, until, held, last | source (position) | timeline, as text
 func (r *restoring) append(dst []byte) []byte {
-	for _, v := range []int64{r.from, r.to, r.until, r.held} {
+	for _, v := range []int64{r.from, r.to, r.until, r.held, r.last} {
 		dst = binary.AppendVarint(dst, v)
 	}
-	return appendPosition(dst, r.source)
+	return appendPrefixed(appendPosition(dst, r.source), []byte(r.timeline.String()))
 }
 
 func parseRestoring(d *decoder) restoring {
-	return restoring{
-		on: true, from: d.varint(), to: d.varint(), until: d.varint(), held: d.varint(), source: d.position(),
+	r := restoring{
+		on: true, from: d.varint(), to: d.varint(), until: d.varint(), held: d.varint(), last: d.varint(),
+		source: d.position(),
 	}
+	var err error
+	r.timeline, err = ParseTimeline(string(d.prefixed()))
+	d.bad = d.bad || err != nil
+	return r
 }

@@ -165,6 +165,7 @@ func TestRestore_FillsExactly(t *testing.T) {
 			stay, away := w.status(w.stay), w.status(w.away)
 			require.Equal(t, stay.Clock, away.Clock)
 			require.Equal(t, stay.Coverage, away.Coverage)
+			require.Equal(t, stay.Timeline, away.Timeline)
 			require.Equal(t, w.decide(w.stay, log[to:]), w.decide(w.away, log[to:]))
 			for _, r := range log {
 				a, foundA, err := w.stay.Lookup(r.ID)
@@ -301,16 +302,15 @@ func sum(t *testing.T, n *Namespace) (got int64) {
 	return got
 }
 
-// Markers as they were, from a log of outputs: told twice they stand once, the last
-// accepted one counts, and the clock follows them.
+// Markers as they are listed: told twice they stand once, the last accepted one counts,
+// and the clock follows them.
 func TestRestore_Markers(t *testing.T) {
 	w := newRestoreWorld(t, NamespaceOptions{Window: window.Hour})
-	log := restoreLog(w.rng, 3000)
-	if w.rng.IntN(2) == 0 { // a row stands at the end
-		log[2999].At = log[2999].At.Add(30 * time.Hour)
-		log[2999].ID = []byte("jumps")
-	}
-	w.decide(w.stay, log)
+	w.decide(w.stay, restoreLog(w.rng, 3000))
+	require.NoError(t, w.stay.Update(func(b *Batch) error { // no row stands
+		_, err := b.Do(Record{ID: []byte("last"), At: w.status(w.stay).Clock, Origin: offset(3000)}, nil)
+		return err
+	}))
 	until := w.status(w.stay).Clock
 	var told []MarkerEntry
 	require.NoError(t, w.stay.Markers(func(m MarkerEntry) error {
@@ -320,38 +320,21 @@ func TestRestore_Markers(t *testing.T) {
 	}))
 	slices.SortFunc(told, func(a, b MarkerEntry) int { return cmp.Compare(a.Origin.Offset, b.Origin.Offset) })
 	require.NoError(t, w.away.Update(func(b *Batch) error {
-		require.ErrorIs(t, b.RestoreMarker(Record{ID: []byte("a")}), ErrNotRestoring)
+		require.ErrorIs(t, b.RestoreMarker(Record{ID: []byte("a")}, Timeline{}), ErrNotRestoring)
 		require.ErrorIs(t, b.RestoreFrom(Position{}), ErrNotRestoring)
 		_, err := b.Restore(Record{ID: []byte("a")})
 		require.ErrorIs(t, err, ErrNotRestoring)
-		return b.BeginRestore(Restore{To: 3000, Until: until})
+		return b.BeginRestore(Restore{To: 3001, Until: until})
 	}))
 	for range 2 {
-		for i, m := range told {
-			next := Position{TopicID: ID{9}, Offset: int64(i + 1)}
+		for _, m := range told {
 			require.NoError(t, w.away.Update(func(b *Batch) error {
-				require.NoError(t, b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}))
-				return b.RestoreFrom(next)
+				return b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}, Timeline{})
 			}))
-			require.Equal(t, next, w.status(w.away).Restore.Source)
-			if i > 50 {
-				break
-			}
 		}
-		require.NoError(t, w.away.Update(func(b *Batch) error {
-			for _, m := range told {
-				if err := b.RestoreMarker(Record{ID: m.ID, At: m.First, Origin: m.Origin}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}))
 		require.Equal(t, uint64(len(told)), w.status(w.away).Markers)
 	}
-	require.NoError(t, w.away.Update(func(b *Batch) error {
-		require.NoError(t, b.EndRestore())
-		return b.SetPosition(offset(3000))
-	}))
+	require.NoError(t, w.away.Update((*Batch).EndRestore))
 	require.Equal(t, until, w.status(w.away).Clock)
 	for _, m := range told {
 		got, found, err := w.away.Lookup(m.ID)

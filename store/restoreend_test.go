@@ -85,7 +85,7 @@ func TestRestore_TheLaterMarkerStands(t *testing.T) {
 					left = left[len(some):]
 					require.NoError(t, n.Update(func(b *Batch) error {
 						for _, r := range some {
-							require.NoError(t, b.RestoreMarker(r))
+							require.NoError(t, b.RestoreMarker(r, Timeline{}))
 						}
 						return nil
 					}))

@@ -129,6 +129,8 @@ type Status struct {
 	Position Position
 	// Clock is C; the zero Time before the first time.
 	Clock time.Time
+	// Timeline is what the clock holds beside C.
+	Timeline Timeline
 	// Coverage is what the namespace can vouch for.
 	Coverage Coverage
 	// Committed is K, what the outside acknowledged last; nil when nothing.
@@ -181,7 +183,7 @@ func (n *Namespace) publish() {
 func (n *Namespace) tell() *Status {
 	h := &n.head
 	st := &Status{
-		Position: h.pos, Clock: timeOf(h.reached().now), Committed: h.committed,
+		Position: h.pos, Clock: timeOf(h.reached().now), Timeline: h.timeline(false), Committed: h.committed,
 		Coverage:   h.cov.public(),
 		LastOffset: h.lastOffset, Fingerprint: h.fingerprint,
 		Rewind: h.rewind, Forgets: h.forgets, Sequence: h.sequence, HasState: h.hasState,

@@ -20,6 +20,7 @@ type Tx struct {
 	origin   Position
 	decision Decision
 	clock    int64
+	timeline Timeline
 	outs     int // outputs of the batch before this record's
 	writes   []undoWrite
 	size     int // of the batch before this record
@@ -51,6 +52,11 @@ func (t *Tx) Decision() Decision { return t.decision }
 // record counts as first seen, if it is accepted. The zero Time before the
 // first time.
 func (t *Tx) Clock() time.Time { return timeOf(t.clock) }
+
+// Timeline returns what is to be kept beside Clock of a record whose marker is to be
+// restored from what its handler makes of it, see Batch.RestoreMarker: mostly the zero
+// value.
+func (t *Tx) Timeline() Timeline { return t.timeline }
 
 // Get returns a copy of the value of key, nil when there is none.
 func (t *Tx) Get(key []byte) ([]byte, error) {
