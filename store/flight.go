@@ -46,8 +46,7 @@ func (f *flight) arrive() error {
 	n.index.unhold(f.err == nil)
 	close(f.done)
 	if n.tryTake() { // else whoever has it lands it
-		_ = n.settle() // it is this one's error, or somebody else's
-		n.giveBack()
+		n.giveBack() // and does so here: but not one that took off meanwhile
 	}
 	return f.err
 }
@@ -81,20 +80,7 @@ func (n *Namespace) land() error {
 		n.lose()
 		return f.err
 	}
-	n.index.landed()
 	return nil
-}
-
-// settle is land between two batches, when the budgets are kept.
-func (n *Namespace) settle() error {
-	if n.flight.Load() == nil {
-		return nil
-	}
-	err := n.land()
-	if err == nil {
-		n.s.relieve(n)
-	}
-	return err
 }
 
 // lose gives the index up after a write that failed; what is on disk is read again.
@@ -106,10 +92,14 @@ func (n *Namespace) lose() {
 
 // detach is refused where something is to be done when the batch is durable: to
 // remove what it drops, to have a segment that it closes spilled, or, as it opens
-// one, segments merged.
+// one, segments merged; and to keep the budgets. So what is not durable yet counts:
+// however long a chain of flights is, it adds nothing to a budget that is spent.
 func (x *segments) detach() bool {
 	b := &x.batch
 	if len(b.drops)+len(b.sealed) > 0 || b.swept || len(b.sweeps) != len(x.sweeps) || x.open != b.into {
+		return false
+	}
+	if x.recount(); x.s.memory.Load() > x.s.opts.Memory || x.s.filters.Load() > x.s.opts.FilterMemory {
 		return false
 	}
 	x.endBatch()
@@ -123,9 +113,6 @@ func (x *segments) unhold(durable bool) {
 
 // follows is refused where something waits to be done between two batches.
 func (x *segments) follows(now clock) bool {
-	if x.s.memory.Load() > x.s.opts.Memory || x.s.filters.Load() > x.s.opts.FilterMemory {
-		return false
-	}
 	for _, g := range x.list {
 		m := g.merging
 		if g.uncatalogued || g.table == nil && g.spilled.Load() != nil || m != nil && m.done.Load() != nil ||
@@ -140,10 +127,4 @@ func (x *segments) follow() {
 	b := &x.batch
 	b.borrow(&x.s.scratch)
 	b.into, b.count = x.open, x.count
-}
-
-func (x *segments) landed() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.recount()
 }

@@ -241,6 +241,30 @@ func TestFlight_LandedByWhoeverHasIt(t *testing.T) {
 	})
 }
 
+// A call returns when its own batch is durable: the one that took off after it, before
+// it could see whether anybody had landed it, is not its business.
+func TestFlight_WaitsForNoneThatFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFlights(t, vfs.NewMem())
+		f.answer()
+		require.NoError(t, f.n.take())
+		own := &flight{n: f.n, wait: func() error { return nil }, done: make(chan struct{})}
+		own.picture, own.status = f.n.draw(), f.n.tell()
+		next := &flight{n: f.n, done: make(chan struct{})}
+		f.n.flight.Store(next)
+		f.n.index.hold()
+		f.n.giveBack()
+		ended := make(chan error, 1)
+		go func() { ended <- own.arrive() }()
+		synctest.Wait()
+		require.Len(t, ended, 1)
+		require.True(t, f.n.tryTake(), "nor does it keep the namespace")
+		close(next.done)
+		f.n.giveBack()
+		require.NoError(t, f.s.Close())
+	})
+}
+
 // A batch that fails while the one before it is synced leaves nothing, that one is
 // durable all the same, and all that was put off until then is done.
 func TestFlight_NextFails(t *testing.T) {

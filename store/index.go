@@ -64,11 +64,9 @@ type index interface {
 	// detach ends a batch after absorb, if all that is left is to wait until it is
 	// durable. Whoever does calls unhold, on any goroutine, and others may look IDs
 	// up again, or never if it is not durable. Meanwhile the next batch may begin
-	// by follow, if follows allows it. Once the owner knows that the first is
-	// durable he calls landed, before he stages another.
+	// by follow, if follows allows it, but is not staged.
 	detach() bool
 	unhold(durable bool)
-	landed()
 	follows(now clock) bool
 	follow()
 

@@ -67,7 +67,6 @@ func (p *plainIndex) hold()                 {}
 func (p *plainIndex) absorb()               {}
 func (p *plainIndex) detach() bool          { return false }
 func (p *plainIndex) unhold(bool)           {}
-func (p *plainIndex) landed()               {}
 func (p *plainIndex) follows(clock) bool    { return false }
 func (p *plainIndex) follow()               {}
 func (p *plainIndex) failed()               {}

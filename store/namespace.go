@@ -123,7 +123,7 @@ func (n *Namespace) batch(fn func(*Batch) error, brings bool) (*flight, error) {
 	defer n.giveBack()
 	follows := brings && n.follows()
 	if !follows {
-		if err := n.settle(); err != nil {
+		if err := n.land(); err != nil {
 			return nil, err
 		}
 	}
