@@ -199,6 +199,24 @@ func TestFlight_OthersWaitUntilItArrives(t *testing.T) {
 			}
 			return nil
 		},
+		"a duplicate in a batch that is too large": func(f *flights) error {
+			err := f.n.Update(func(b *Batch) error {
+				_, err := b.Do(rec("15", 20, 0), nil)
+				b.size = MaxBatchBytes + 1
+				return err
+			})
+			if !errors.Is(err, ErrBatchTooLarge) {
+				return fmt.Errorf("%w", err)
+			}
+			return nil
+		},
+		"a duplicate, and a panic": func(f *flights) error {
+			defer func() { _ = recover() }()
+			return f.n.Update(func(b *Batch) error {
+				_, err := b.Do(rec("15", 20, 0), nil)
+				panic(err)
+			})
+		},
 		"a duplicate":     func(f *flights) error { _, err := f.n.Do(rec("15", 20, 0), nil); return err },
 		"an advance":      func(f *flights) error { return f.n.Advance(t0.Add(time.Minute)) },
 		"an ID forgotten": func(f *flights) error { _, err := f.n.Forget([]byte("15")); return err },

@@ -119,7 +119,7 @@ func (n *Namespace) update(fn func(*Batch) error, brings bool) error {
 
 // batch runs a batch. The caller has taken the namespace, which is given back. What
 // it returns is under way to the disk, or nil when there is nothing to wait for.
-func (n *Namespace) batch(fn func(*Batch) error, brings bool) (*flight, error) {
+func (n *Namespace) batch(fn func(*Batch) error, brings bool) (_ *flight, err error) {
 	defer n.giveBack()
 	follows := brings && n.follows()
 	if !follows {
@@ -150,17 +150,16 @@ func (n *Namespace) batch(fn func(*Batch) error, brings bool) (*flight, error) {
 		b.ended.Store(true)
 		if !done {
 			n.index.rollback()
+			// What fn was told is durable as well, or the caller knows.
+			if lost := n.land(); lost != nil {
+				err = errors.Join(err, lost)
+			}
 		}
 		clear(n.raw[:cap(n.raw)])               // the caller's memory must not hang on
 		giveBack(&n.s.scratch.ids, n.idScratch) // nobody looks up any more
 		n.idScratch = idScratch{}
 	}()
 	if err := fn(b); err != nil {
-		done = true
-		n.index.rollback()
-		if lost := n.land(); lost != nil { // what fn was told is durable, too, or the caller knows
-			err = errors.Join(err, lost)
-		}
 		return nil, err
 	}
 	if b.dirty {
