@@ -12,7 +12,7 @@ import (
 )
 
 // How are the results served while they are made? From a View: it never waits for
-// a batch, no batch waits for it, and it shows all of a batch or nothing. So
+// a handler, no batch waits for it, and it shows all of a batch or nothing. So
 // money that one batch moves from one account to another is never in both, and
 // never in none.
 func Example_http() {

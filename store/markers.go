@@ -45,6 +45,9 @@ func (n *Namespace) markers(fn func(MarkerEntry) error, looseMost, pieceMost uin
 		return err
 	}
 	defer v.close()
+	if err := n.durable(); err != nil {
+		return err
+	}
 	v.layout()
 	w := &census{survey: v, fn: fn, looseMost: looseMost, pieceMost: pieceMost}
 	w.public, w.counts = v.public(p.rules)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -29,8 +30,8 @@ type unsettled struct {
 }
 
 // Pending calls fn for every staged output that is not settled yet, in order,
-// as of the newest durable batch. It ends early with the error of fn. It may
-// run beside Update, and not inside its function.
+// as of the newest durable batch: it waits for one that is being written. It ends
+// early with the error of fn. It may run beside Update, and not inside its function.
 func (n *Namespace) Pending(fn func(Output) error) error {
 	if err := n.s.enter(); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (n *Namespace) Pending(fn func(Output) error) error {
 		return err
 	}
 	defer func() { _ = it.Close() }() // its error was met by the step that met it
-	if err := n.there(); err != nil {
+	if err := errors.Join(n.durable(), n.there()); err != nil {
 		return err
 	}
 	for first := true; ; first = false {

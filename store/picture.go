@@ -51,6 +51,17 @@ func (n *Namespace) lookInto(x *segments, fn func(*picture) error) (err error, f
 	return fn(p), true
 }
 
+// durable waits until what the database shows by now of the namespace is durable: a
+// batch is to be seen there before it is. Who reads there beside the owner asks when it
+// has its picture of the database.
+func (n *Namespace) durable() error {
+	if x := n.picture.Load().index; x != nil { // or no batch was written since all was durable
+		x.mu.RLock() // nobody can while one is written
+		defer x.mu.RUnlock()
+	}
+	return n.s.fault.get()
+}
+
 // loadBeside makes sure that the markers are read. Whoever owns the namespace
 // reads them before it calls a handler, so nobody has to wait for the owner to
 // be done: only for the reading.

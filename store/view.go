@@ -20,8 +20,8 @@ type View struct {
 }
 
 // View calls fn with a picture of the state as of the newest durable batch. It
-// never waits for a batch, and no batch waits for it; space that was given up
-// meanwhile comes back when fn returns.
+// never waits for a handler, at most for a batch that is being written, and no
+// batch waits for it; space that was given up meanwhile comes back when fn returns.
 func (n *Namespace) View(fn func(*View) error) error {
 	if err := n.s.enter(); err != nil {
 		return err
@@ -32,6 +32,9 @@ func (n *Namespace) View(fn func(*View) error) error {
 		v.ended.Store(true)
 		_ = v.snap.Close() // it frees memory, and cannot fail
 	}()
+	if err := n.durable(); err != nil {
+		return err
+	}
 	if err := n.there(); err != nil { // the picture may be of its end
 		return err
 	}
