@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -162,8 +163,8 @@ func (c *checkpoint) begin() (err error) {
 	return err
 }
 
-// database takes what is Pebble's. Every batch is synced when it is
-// acknowledged, so the log needs no flush.
+// database takes what is Pebble's. The log is flushed before: what the seal counts
+// may be a batch that is being written, and not yet in the file.
 func (c *checkpoint) database() (err error) {
 	defer func() {
 		switch r := recover().(type) {
@@ -176,7 +177,7 @@ func (c *checkpoint) database() (err error) {
 			panic(r)
 		}
 	}()
-	return c.s.db.Checkpoint(c.s.fs.PathJoin(c.at, dataDir))
+	return c.s.db.Checkpoint(c.s.fs.PathJoin(c.at, dataDir), pebble.WithFlushedWAL())
 }
 
 // tighten gives everything to its owner alone. Tables are shared with the store.
