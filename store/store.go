@@ -266,7 +266,7 @@ func (s *Store) openDB(there bool) error {
 	po := &pebble.Options{
 		ErrorIfNotExists:      there,
 		ReadOnly:              s.readOnly,
-		FS:                    logs{ordered{s.disk.patiently(s.fs)}},
+		FS:                    newLogs(ordered{s.disk.patiently(s.fs)}),
 		Lock:                  s.lock,
 		Logger:                s.fault,
 		EventListener:         s.fault.listener(),
