@@ -33,11 +33,12 @@ type reader struct {
 	topic  string
 	number int32
 	log    store.ID
-	leader int32 // -1: not known
-	most   int32 // bytes to ask for
-	each   int   // what a record took in memory at the last read; 0: not known
-	stable int64 // the last stable offset, in the last answer
-	high   int64 // the high watermark there: what lies between is hidden by open transactions
+	leader int32           // -1: not known
+	most   int32           // bytes to ask for
+	each   int             // what a record took in memory at the last read; 0: not known
+	stable int64           // the last stable offset, in the last answer
+	high   int64           // the high watermark there: what lies between is hidden by open transactions
+	held   func(why error) // told what it waits for, nil: no longer; nil: such a wait is an error
 }
 
 // A chunk is what a read brought.
@@ -49,10 +50,16 @@ type chunk struct {
 	err        error
 }
 
-// next reads from an offset on. It waits for brokers that are away, and changes
-// leaders; its error is one that another session follows on, or final.
+// next reads from an offset on. It waits for brokers that are away, for transactions to
+// end if somebody is told, and changes leaders; its error is one that another session
+// follows on, or final.
 func (r *reader) next(ctx context.Context, from int64) chunk {
-	begun := time.Now()
+	begun, waits := time.Now(), false
+	defer func() {
+		if waits {
+			r.held(nil)
+		}
+	}()
 	for failures := 0; ; failures++ {
 		recs, next, bytes, err := r.ask(ctx, from)
 		switch {
@@ -69,6 +76,9 @@ func (r *reader) next(ctx context.Context, from int64) chunk {
 			if time.Since(begun) > nothingPatience {
 				return chunk{err: unanswered("records", r.nothing(from))}
 			}
+		case err == nil && time.Since(begun) > readPatience && r.held != nil && r.high > from:
+			r.held(r.absent(from))
+			begun, waits = time.Now(), true
 		case err == nil && time.Since(begun) > readPatience:
 			return chunk{err: &again{r.absent(from)}}
 		}

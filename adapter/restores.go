@@ -31,11 +31,12 @@ func (s *session) beginRestores(ctx context.Context, parts []*partition, plans [
 			return err
 		}
 		p.source = s.reader(p)
+		p.source.held = func(why error) { s.holdsRestore(p, plans[i], why) }
 		p.progress = s.c.newProgress(p, plans[i])
 		p.paused = ErrRestoring
 		of := topicPartition{p.topic, p.number}
 		s.cl.PauseFetchPartitions(map[string][]int32{p.topic: {p.number}})
-		s.c.pauses.set(of, Pause{Topic: p.topic, Partition: p.number, Offset: plans[i].Offset, Err: ErrRestoring})
+		s.holdsRestore(p, plans[i], nil)
 		work, cancel := context.WithCancel(s.poll)
 		r := &restoration{p: p, cancel: cancel, ended: make(chan struct{})}
 		s.mu.Lock()
@@ -44,6 +45,17 @@ func (s *session) beginRestores(ctx context.Context, parts []*partition, plans [
 		go s.restore(work, r, plans[i])
 	}
 	return ctx.Err()
+}
+
+// holdsRestore says that a partition is being restored, and what that waits for. The
+// others flow meanwhile.
+func (s *session) holdsRestore(p *partition, plan resumePlan, why error) {
+	at := Pause{Topic: p.topic, Partition: p.number, Offset: plan.Offset, Err: ErrRestoring}
+	if why != nil {
+		at.Err = fmt.Errorf("%w, and waits: %w", ErrRestoring, why)
+		s.c.opts.Logger.Warn("restore waits", "topic", p.topic, "partition", p.number, "reason", why)
+	}
+	s.c.pauses.set(topicPartition{p.topic, p.number}, at)
 }
 
 // restore carries out a plan beside the loop, and hands the partition over.
