@@ -39,9 +39,10 @@ bench: ## run the benchmarks of bench/ into bench/results/; BENCH=regexp BENCHTI
 fuzz: ## run every fuzz target of every package, two side by side, FUZZTIME=20s each
 	fuzz/run.sh $(FUZZTIME)
 
-lint: $(lint_program) ## run the linters, and vet on the tests that need a real Kafka
+lint: $(lint_program) ## run the linters, and vet on the tests that need a real Kafka, and for a Mac
 	$(lint_program) run ./...
 	$(GO) vet -tags kafka ./...
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet ./...
 
 build: ## build bin/firstseen
 	CGO_ENABLED=0 $(GO) build -o bin/firstseen ./cmd/firstseen

@@ -43,7 +43,7 @@ func inPlaceOf(t *testing.T, path string, in stand, fn func()) {
 func storeOfTables(t *testing.T) (dir string, offset int64) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "store")
-	s, err := open(dir, nil, seams{limits: limits{full: 100, small: 10, merge: mergeAbove, table: mb}})
+	s, err := open(dir, nil, seams{limits: limits{full: 100, small: 10, merge: mergeAbove, table: 1 << 20}})
 	require.NoError(t, err)
 	n, err := s.Namespace("a", nil)
 	require.NoError(t, err)
