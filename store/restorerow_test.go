@@ -308,6 +308,7 @@ func TestRestoreMarker_EndsARowOfAnotherLog(t *testing.T) {
 			ended: rowEnd{4, end.UnixMilli()},
 		})
 	}))
+	require.Zero(t, n.head.ended, "it was told")
 	require.Empty(t, n.row.list)
 	m, found, err := n.Lookup([]byte("jumped"))
 	require.NoError(t, err)
