@@ -1,7 +1,6 @@
 package fuzz
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -21,10 +20,7 @@ import (
 func TestFault_B14_CopyOfARunningStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	cmd := child(t, "write", dir)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
+	lines := reports(t, cmd)
 	read := func() (position int64) {
 		require.True(t, lines.Scan())
 		_, err := fmt.Sscan(lines.Text(), &position)

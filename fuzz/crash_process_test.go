@@ -77,6 +77,14 @@ func child(t *testing.T, deed, dir string) *exec.Cmd {
 	return cmd
 }
 
+// reports starts a child and returns the lines that it prints.
+func reports(t *testing.T, cmd *exec.Cmd) *bufio.Scanner {
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	return bufio.NewScanner(out)
+}
+
 // childFillsTables fills many more tables than it may have files open, looks
 // everything up, and prints how many files it had open at most.
 func childFillsTables(dir string) {
@@ -288,11 +296,8 @@ func TestFault_A01_A02_A05_KilledProcess(t *testing.T) {
 	reported := int64(0)
 	for kill := range atMost(30, 10) {
 		cmd := child(t, "write", dir)
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewScanner(out)
-		last := int64(-1)
+		lines := reports(t, cmd)
+		last, err := int64(-1), error(nil)
 		for more := rng.IntN(40); lines.Scan(); more-- {
 			last, err = strconv.ParseInt(strings.TrimSpace(lines.Text()), 10, 64)
 			require.NoError(t, err, "seed %d, kill %d", seed, kill)

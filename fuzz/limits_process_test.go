@@ -3,7 +3,6 @@
 package fuzz
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -55,10 +54,7 @@ func TestFault_B16_FewDescriptors(t *testing.T) {
 func TestFault_B20_Umask(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "parent", "store")
 	cmd := under("umask 0", child(t, "write", dir))
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
+	lines := reports(t, cmd)
 	for range 200 {
 		require.True(t, lines.Scan())
 	}

@@ -3,7 +3,6 @@
 package fuzz
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -137,10 +136,8 @@ func TestFault_B17_LessMemoryThanMarkers(t *testing.T) {
 		return cmd
 	}
 	first := start()
-	out, err := first.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, first.Start())
-	lines := bufio.NewScanner(out)
+	lines := reports(t, first)
+	var err error
 	for at := int64(0); at < crampedIDs*2/3; {
 		require.True(t, lines.Scan(), "it ended at %d", at)
 		at, err = strconv.ParseInt(lines.Text(), 10, 64)

@@ -3,7 +3,6 @@
 package fuzz
 
 import (
-	"bufio"
 	"fmt"
 	iofs "io/fs"
 	"os"
@@ -55,11 +54,8 @@ func looksMounted(dir string, then func() error) (position int64, err error) {
 func TestFault_B15_B20_LooksBesideOtherProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	cmd := child(t, "write", dir)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
-	reported := int64(0)
+	lines := reports(t, cmd)
+	reported, err := int64(0), error(nil)
 	read := func() {
 		reported, err = strconv.ParseInt(strings.TrimSpace(lines.Text()), 10, 64)
 		require.NoError(t, err)
