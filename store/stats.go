@@ -129,7 +129,8 @@ type Status struct {
 	Position Position
 	// Clock is C; the zero Time before the first time.
 	Clock time.Time
-	// Timeline is what the clock holds beside C.
+	// Timeline is what the clock holds beside C; while a restore is under way, what
+	// the clock of that holds.
 	Timeline Timeline
 	// Coverage is what the namespace can vouch for.
 	Coverage Coverage
